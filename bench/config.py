@@ -1,0 +1,231 @@
+"""Every setting as a typed dataclass: YAML only sets values, and a RunConfig that exists is one that makes sense."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Optional
+
+from bench.errors import InvalidSetting
+
+# OmegaConf's mark for "must be set"; spelled out so that workers need not import OmegaConf.
+MISSING: Any = "???"
+
+
+class Dtype(StrEnum):
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+    @property
+    def bytes(self) -> int:
+        return 4 if self is Dtype.fp32 else 2
+
+
+class Weights(StrEnum):
+    random = "random"
+    pretrained = "pretrained"
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class PromptSource(StrEnum):
+    random = "random"
+    prose = "prose"
+    dataset = "dataset"
+
+
+class Rerun(StrEnum):
+    """Which jobs run again although they left a row from this config in this environment."""
+
+    missing = "missing"  # those without a result: never started, interrupted, crashed, timed out, failed
+    failed = "failed"  # and those whose result is not a measurement: oom, pruned, unsupported
+    all = "all"  # every job
+
+
+# The transformers families spell "how many positions" in different ways.
+POSITION_KEYS = ("max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length")
+
+
+@dataclass
+class ModelConfig:
+    name: str = MISSING  # as people write it: MPT-7B
+    architecture: dict[str, Any] = field(default_factory=dict)  # keywords of its transformers config, with model_type
+    dtype: Dtype = Dtype.fp32  # of weights, activations and KV cache
+    weights: Weights = Weights.random  # random: right shape and speed, no download
+    path: Optional[str] = None  # hub id or local folder, for weights=pretrained
+    tokenizer: Optional[str] = None  # hub id or local folder; default: the model's own, or the embedded one
+    trust_remote_code: bool = False  # run code that comes with a hub model
+
+    @property
+    def family(self) -> str | None:
+        return self.architecture.get("model_type")
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest prompt + output that the model has positions for; None where its architecture is not known yet."""
+        return next((int(self.architecture[key]) for key in POSITION_KEYS if key in self.architecture), None)
+
+
+@dataclass
+class FrameworkConfig:
+    """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
+
+    name: str = MISSING  # its key in the table of bench/frameworks
+
+    def check(self, run: RunConfig) -> None:
+        """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
+
+
+@dataclass
+class HardwareConfig:
+    name: Optional[str] = None  # as people write it: 1xA100-80GB; default: described from the host
+    device: Device = Device.auto  # auto: cuda where there is a GPU, else cpu
+    threads: Optional[int] = None  # CPU threads of one rank; default: the framework's own choice
+    env: dict[str, str] = field(default_factory=dict)  # environment of the worker: OMP_WAIT_POLICY, ...
+
+
+@dataclass
+class GenerationConfig:
+    do_sample: bool = False  # false: greedy (or beam) search
+    temperature: float = 1.0  # for do_sample
+    top_k: int = 50  # for do_sample; 0: no limit
+    top_p: float = 1.0  # for do_sample
+    num_beams: int = 1  # 1: no beam search
+    use_cache: bool = True  # false: every step recomputes the whole sequence
+
+
+@dataclass(unsafe_hash=True)
+class DataConfig:
+    source: PromptSource = PromptSource.random  # random tokens, the embedded prose, or a dataset
+    path: Optional[str] = None  # source=dataset: hub id, or a local .jsonl, .json, .csv, .parquet or .txt
+    subset: Optional[str] = None  # the dataset's configuration name, where it has several
+    split: str = "train"
+    column: str = "text"  # the column that holds the text
+
+
+@dataclass
+class MeasureConfig:
+    token_times: bool = True  # time every token; false: only the whole generation
+    system_metrics: bool = False  # sample CPU and memory of the host during the repeats
+    interval_s: float = 1.0  # between two samples
+
+
+@dataclass
+class RunConfig:
+    """One point, and how to measure it."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    framework: FrameworkConfig = field(default_factory=FrameworkConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+
+    batch_size: int = 1  # sequences generated at once
+    input_tokens: int = 128  # length of every prompt
+    output_tokens: int = 101  # generated per sequence, exactly
+    seed: int = 0  # of prompts, random weights and sampling
+
+    num_runs: int = 7  # timed repeats; 6 are the fewest that give a 95 % interval for the median
+    warmup_runs: int = 2  # untimed repeats before them
+    rounds: int = 1  # visits of the whole grid, interleaved, so that drift hits every point alike
+    timeout_s: float = 3600.0  # for loading, and for one job; a worker that takes longer is ended
+
+    name: str = "sweep"  # of the sweep
+    output_dir: str = "outputs/${name}"  # where rows and charts go
+    rerun: Rerun = Rerun.missing  # which jobs run again
+    report: bool = True  # draw the charts at the end
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        _check_model(self)
+        _check_generation(self.generation)
+        if self.data.source is PromptSource.dataset and not self.data.path:
+            raise InvalidSetting("data.path", None, "data=dataset needs one; set data.path to a hub id or a local file")
+        self.framework.check(self)
+
+    @cached_property
+    def point_id(self) -> str:
+        """Hash of what is measured. How often and where it is measured are not part of it."""
+        return _digest(self._point)
+
+    @cached_property
+    def config_id(self) -> str:
+        """Hash of what is measured and how: a row counts as this job's only if it has the same one."""
+        return _digest({**self._point, **self._pick("num_runs", "warmup_runs", "measure")})
+
+    @cached_property
+    def load_key(self) -> str:
+        """Hash of what decides what must be loaded: points that share it share one loaded model."""
+        return _digest(self._pick("model", "framework", "hardware", "seed"))
+
+    @cached_property
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @cached_property
+    def _point(self) -> dict[str, Any]:
+        groups = ("model", "framework", "hardware", "generation", "data")
+        return self._pick(*groups, "batch_size", "input_tokens", "output_tokens", "seed")
+
+    def _pick(self, *keys: str) -> dict[str, Any]:
+        return {key: self.as_dict[key] for key in keys}
+
+
+def canonical_json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(values).encode()).hexdigest()[:12]
+
+
+def _check_counts(run: RunConfig) -> None:
+    at_least = {"batch_size": 1, "input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
+    for key, least in at_least.items():
+        if getattr(run, key) < least:
+            raise InvalidSetting(key, getattr(run, key), f"must be at least {least}")
+    if run.timeout_s <= 0:
+        raise InvalidSetting("timeout_s", run.timeout_s, "must be above 0; it is the longest a job may take, in seconds")
+    if run.measure.interval_s < 0.05:
+        raise InvalidSetting("measure.interval_s", run.measure.interval_s, "must be at least 0.05; faster sampling disturbs what it measures")
+    if run.hardware.threads is not None and run.hardware.threads < 1:
+        raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")
+
+
+def _check_model(run: RunConfig) -> None:
+    model = run.model
+    if model.weights is Weights.pretrained and not model.path:
+        raise InvalidSetting("model.path", None, "model.weights=pretrained needs one; set model.path to a hub id or a local folder")
+    if model.weights is Weights.random and not model.family:
+        raise InvalidSetting(
+            "model.architecture", model.architecture, "random weights need a model_type and its sizes; see conf/model/ for examples"
+        )
+    positions, needed = model.max_positions, run.input_tokens + run.output_tokens
+    if positions is not None and needed > positions:
+        raise InvalidSetting(
+            "input_tokens + output_tokens",
+            f"{run.input_tokens} + {run.output_tokens}",
+            f"{needed} is more than the {positions} positions of {model.name}; "
+            "shorten input_tokens or output_tokens, or choose a model with more positions",
+        )
+
+
+def _check_generation(generation: GenerationConfig) -> None:
+    if generation.num_beams < 1:
+        raise InvalidSetting("generation.num_beams", generation.num_beams, "must be at least 1; 1 means no beam search")
+    if generation.do_sample and generation.temperature <= 0:
+        raise InvalidSetting("generation.temperature", generation.temperature, "must be above 0 with do_sample; for greedy search set generation=greedy")
+    if not 0 < generation.top_p <= 1:
+        raise InvalidSetting("generation.top_p", generation.top_p, "must lie in (0, 1]; 1 keeps every token")
+    if generation.top_k < 0:
+        raise InvalidSetting("generation.top_k", generation.top_k, "must be at least 0; 0 keeps every token")

@@ -1,0 +1,68 @@
+"""What can go wrong, as types: every message tells what happened, with which value, and what to do next.
+
+BenchError
+├── InvalidSetting       a key, its value, and the remedy; raised before anything is loaded
+├── UnknownSetting       a key that nobody reads, with the nearest one
+├── UnknownName          a model, framework, ... that does not exist, with the nearest names
+├── SeriesError          1,2,4,...,63 never lands
+├── NoRows               an output folder without results
+├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
+└── PointsFailed         the sweep went on to its end, but some points have no result
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of everything a user can mend. Commands print its message and exit with 1, without a traceback."""
+
+
+class InvalidSetting(BenchError):
+    def __init__(self, key: str, value: object, problem: str) -> None:
+        super().__init__(f"{key}={value}: {problem}")
+
+
+class UnknownName(BenchError):
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str) -> None:
+        options = sorted(known)
+        super().__init__(f"no {kind} named {name!r}; {_guess(name, options)}choose one of {', '.join(options)}, {remedy}")
+
+
+class UnknownSetting(BenchError):
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        group, _, name = key.rpartition(".")
+        options = sorted(known)
+        where = f"{group} has" if group else "there are"
+        super().__init__(f"no setting named {key!r}; {_guess(name, options)}{where} {', '.join(options)}")
+
+
+def _guess(name: str, options: list[str]) -> str:
+    near = difflib.get_close_matches(name, options, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+class SeriesError(BenchError):
+    """A '...' that cannot be expanded into one series of numbers."""
+
+
+class NoRows(BenchError):
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"no rows in {folder}; expected {folder}/rows/*.parquet. "
+            "Run a sweep first (python -m bench.run -m ...), or name the folder it printed at its end"
+        )
+
+
+class Unsupported(BenchError):
+    """This framework cannot run this point here. The message is the reason, and the point becomes a row."""
+
+
+class PointsFailed(BenchError):
+    def __init__(self, failed: int, total: int, folder: object) -> None:
+        super().__init__(
+            f"{failed} of {total} points have no result; the table above names the errors, the logs are in "
+            f"{folder}/logs. The same command runs just these again"
+        )

@@ -1,0 +1,40 @@
+"""The engines under test, one file each. A new one is a file, a line in this table and a YAML in conf/framework/."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, cast
+
+from bench.config import FrameworkConfig
+from bench.errors import UnknownName
+
+if TYPE_CHECKING:
+    from bench.frameworks.base import Framework
+
+# name -> module:adapter; beside the adapter the module holds `Settings`, a FrameworkConfig.
+# These modules import their engines late: everyone who asks for help imports them.
+FRAMEWORKS = {
+    "hf": "bench.frameworks.hf:HuggingFace",
+    "fake": "bench.frameworks.fake:Fake",
+}
+ENTRY_POINTS = "bench.frameworks"
+
+
+def known_frameworks() -> dict[str, str]:
+    """Our own and those that installed packages register under the entry point group `bench.frameworks`."""
+    registered = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**registered, **FRAMEWORKS}
+
+
+def framework_class(name: str) -> type[Framework]:
+    known = known_frameworks()
+    if name not in known:
+        raise UnknownName("framework", name, known, f"or register one under the entry point group {ENTRY_POINTS!r}")
+    module, attribute = known[name].split(":")
+    return cast("type[Framework]", getattr(importlib.import_module(module), attribute))
+
+
+def settings_by_name() -> dict[str, type[FrameworkConfig]]:
+    modules = {name: importlib.import_module(value.split(":")[0]) for name, value in known_frameworks().items()}
+    return {name: module.Settings for name, module in modules.items()}

@@ -1,0 +1,40 @@
+"""The one seam: what an inference engine must do to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import RunConfig
+from bench.roofline import ModelShape
+
+Tokens = NDArray[np.int64]
+"""int64 [batch, tokens]"""
+
+
+class Framework(Protocol):
+    """An inference engine under test. Created in the worker from the first point that needs it."""
+
+    def __init__(self, run: RunConfig) -> None: ...
+
+    def load(self) -> ModelShape:
+        """Load the model once; every later point has the same load key. Raises Unsupported where it can't run here."""
+
+    def prepare(self, run: RunConfig) -> None:
+        """Take over the generation settings and the seed of the next point, outside the measured time."""
+
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: Callable[[], None]) -> Tokens:
+        """Generate from prompts [batch, prompt_tokens] and return [batch, new_tokens], whatever EOS says.
+
+        Calls on_step once per decoding step, when that step's tokens exist on the host; an engine
+        without such a hook never calls it.
+        """
+
+    def unload(self) -> None:
+        """Free the model's memory."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the engine really uses, for the row: version, device, attention implementation, ..."""

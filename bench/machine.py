@@ -1,0 +1,118 @@
+"""Describe the host: CPU, memory, GPUs, drivers, versions. Cheap, and without importing an engine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# Their versions decide how fast a model runs, so a row from other versions does not stand for this one.
+ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace")
+# Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
+TIMING_PREFIXES = ("OMP_", "KMP_", "MKL_", "GOMP_", "CUDA_VISIBLE_DEVICES", "NCCL_", "LD_PRELOAD", "TORCH_", "PYTORCH_", "ATEN_", "DNNL_", "ONEDNN_")
+
+
+@dataclass(frozen=True)
+class Machine:
+    host: str
+    cpu: str
+    cpus: int  # that this process may use
+    ram_bytes: int
+    gpus: tuple[str, ...]
+    driver: str | None
+    kernel: str
+    python: str
+    packages: dict[str, str]  # of ENGINE_PACKAGES, those that are installed
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what a measurement depends on: hardware and engine versions, not the host's name."""
+        parts = (self.cpu, self.cpus, self.gpus, self.driver, sorted(self.packages.items()))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+    @property
+    def gpu(self) -> str | None:
+        return ", ".join(dict.fromkeys(self.gpus)) or None
+
+    @property
+    def summary(self) -> str:
+        gpus = f"{len(self.gpus)}x {self.gpu} · " if self.gpus else ""
+        return f"{gpus}{self.cpu} · {self.cpus} CPUs · {self.ram_bytes / 2**30:.0f} GiB"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@cache
+def describe() -> Machine:
+    return Machine(
+        host=platform.node(),
+        cpu=_cpu(),
+        cpus=len(os.sched_getaffinity(0)),
+        ram_bytes=psutil.virtual_memory().total,
+        gpus=_gpus(),
+        driver=_driver(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        packages={name: found for name in ENGINE_PACKAGES if (found := _version(name))},
+    )
+
+
+@cache
+def git_sha() -> str | None:
+    """The commit of this checkout, with a '+' where it was changed since; None for an installed package."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    sha = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")
+    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return f"{sha}+" if sha and changed else sha
+
+
+def timing_environment() -> dict[str, str]:
+    return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TIMING_PREFIXES)}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _gpus() -> tuple[str, ...]:
+    """NVIDIA GPUs as the kernel driver names them: no library, no device is woken for it."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    names = [line.split(":", 1)[1].strip() for file in files for line in file.read_text().splitlines() if line.startswith("Model")]
+    return tuple(names)
+
+
+def _driver() -> str | None:
+    try:
+        text = Path("/sys/module/nvidia/version").read_text().strip()
+    except OSError:
+        return None
+    return text or None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,107 @@
+"""What the host does meanwhile: CPU and memory over time, and the peak memory of one job."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Sample:
+    t_s: float
+    cpu_percent: float
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class History:
+    """What a SystemMonitor saw. RAM in MB, relative to the start."""
+
+    samples: tuple[Sample, ...] = ()
+    start_ram_bytes: int = 0
+
+    @property
+    def cpu_usage(self) -> list[float]:
+        return [sample.cpu_percent for sample in self.samples]
+
+    @property
+    def ram_usage(self) -> list[float]:
+        return [(sample.ram_bytes - self.start_ram_bytes) / 1e6 for sample in self.samples]
+
+    @property
+    def peak_ram_usage(self) -> float | None:
+        return max(self.ram_usage, default=None)
+
+
+@dataclass
+class SystemMonitor:
+    """Samples the whole host every `interval` seconds in a thread. Start it outside the measured process."""
+
+    interval: float = 1.0
+    clock: Callable[[], float] = time.monotonic
+    _samples: list[Sample] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _start_ram_bytes: int = 0
+
+    def start(self) -> None:
+        self._samples.clear()
+        self._stop.clear()
+        self._start_ram_bytes = psutil.virtual_memory().used
+        psutil.cpu_percent()  # the first call only sets the mark from which the next one counts
+        self._thread = threading.Thread(target=self._watch, name="system-monitor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+        self._thread = None
+
+    def get_history(self) -> History:
+        return History(tuple(self._samples), self._start_ram_bytes)
+
+    def _watch(self) -> None:
+        started = self.clock()
+        while not self._stop.wait(self.interval):
+            self._samples.append(Sample(self.clock() - started, psutil.cpu_percent(), psutil.virtual_memory().used))
+
+
+class PeakMemory:
+    """Peak memory of this process and its device since `reset`."""
+
+    _STATUS = Path("/proc/self/status")
+    _CLEAR = Path("/proc/self/clear_refs")
+
+    def reset(self) -> None:
+        try:
+            self._CLEAR.write_text("5")  # sets VmHWM back to the current size: proc(5)
+            self._host_resets = True
+        except OSError:
+            self._host_resets = False
+        if cuda := _cuda():
+            cuda.reset_peak_memory_stats()
+
+    def host_bytes(self) -> int | None:
+        """None where the kernel cannot reset the mark: an earlier job's peak would stand for this one's."""
+        if not self._host_resets:
+            return None
+        line = next((line for line in self._STATUS.read_text().splitlines() if line.startswith("VmHWM")), None)
+        return int(line.split()[1]) * 1024 if line else None
+
+    def device_bytes(self) -> int | None:
+        cuda = _cuda()
+        return int(cuda.max_memory_allocated()) if cuda else None
+
+
+def _cuda() -> Any:
+    """torch.cuda where a framework has brought it up; nothing is imported for it."""
+    torch: Any = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None

@@ -1,0 +1,104 @@
+"""What happens at one point: warm up, repeat, time every token, and return what was seen."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from bench.config import RunConfig
+from bench.frameworks.base import Framework, Tokens
+from bench.measure.clock import Clock, Stopwatch
+from bench.measure.monitors import PeakMemory
+from bench.measure.workload import Prompts, prompts_for
+from bench.roofline import ModelShape
+
+OnRepeat = Callable[[str, int, int], None]
+"""Called before each repeat, while nothing is timed, with its kind ("warm-up" or "repeat"), its number from 1, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one job saw. Everything else in its row is derived from this."""
+
+    latencies_s: tuple[float, ...]
+    token_times_s: tuple[tuple[float, ...], ...] | None  # per repeat, from the request; None without a per-step hook
+    tokens_digest: str
+    shape: ModelShape
+    load_s: float
+    spent_s: float  # inside warm-ups and repeats
+    peak_host_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    engine: dict[str, Any] = field(default_factory=dict)  # what Framework.describe told
+
+
+class WrongLength(RuntimeError):
+    """An engine returned another number of tokens than asked: its time would stand for the wrong amount of work."""
+
+    def __init__(self, wanted: tuple[int, int], got: tuple[int, ...]) -> None:
+        super().__init__(f"asked for tokens of shape {wanted}, the engine returned {tuple(got)}; its times are not comparable, so none is kept")
+
+
+def measure(run: RunConfig, framework: Framework, shape: ModelShape, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter) -> Measurement:
+    """Measure one point on a loaded framework. Raises what the engine raises, and WrongLength."""
+    framework.prepare(run)
+    job = _Job(run, framework, prompts_for(run), on_repeat, clock)
+    memory = PeakMemory()
+    memory.reset()
+    warmups = [job.repeat("warm-up", i, run.warmup_runs) for i in range(1, run.warmup_runs + 1)]
+    repeats = [job.repeat("repeat", i, run.num_runs) for i in range(1, run.num_runs + 1)]
+    times = tuple(tuple(repeat.step_s) for repeat in repeats)
+    timed_every_step = all(len(steps) == run.output_tokens for steps in times)
+    return Measurement(
+        latencies_s=tuple(repeat.latency_s for repeat in repeats),
+        token_times_s=times if timed_every_step else None,
+        tokens_digest=repeats[0].tokens_digest,
+        shape=shape,
+        load_s=load_s,
+        spent_s=sum(repeat.latency_s for repeat in (*warmups, *repeats)),
+        peak_host_bytes=memory.host_bytes(),
+        peak_device_bytes=memory.device_bytes(),
+        engine=framework.describe(),
+    )
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    latency_s: float
+    step_s: list[float]
+    tokens_digest: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One point on one loaded model: what all its repeats have in common."""
+
+    run: RunConfig
+    framework: Framework
+    prompts: Prompts
+    on_repeat: OnRepeat
+    clock: Clock
+
+    def repeat(self, kind: str, number: int, count: int) -> _Repeat:
+        run = self.run
+        batch = self.prompts(kind, number)
+        watch = Stopwatch(self.clock)
+        on_step = watch.step if run.measure.token_times else _ignore
+        self.on_repeat(kind, number, count)
+        gc.collect()  # so that earlier garbage is not collected inside the measured time
+        with watch.running():
+            tokens = self.framework.generate(batch, run.output_tokens, on_step)
+        if tokens.shape != (run.batch_size, run.output_tokens):
+            raise WrongLength((run.batch_size, run.output_tokens), tokens.shape)
+        return _Repeat(watch.total_s, watch.step_s, _digest(tokens))
+
+
+def _ignore() -> None:
+    pass
+
+
+def _digest(tokens: Tokens) -> str:
+    return hashlib.sha256(tokens.astype("<i8").tobytes()).hexdigest()[:16]

@@ -1,0 +1,166 @@
+"""Prompts of exact length: random tokens, the embedded prose, or a dataset; seeded, so that every framework gets the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import DataConfig, ModelConfig, PromptSource, RunConfig, Weights
+from bench.errors import InvalidSetting
+from bench.frameworks.base import Tokens
+
+DATA = Path(__file__).parents[1] / "data"
+
+Prompts = Callable[[str, int], Tokens]
+"""The prompts of ("warm-up" or "repeat", number): int64 [batch, prompt_tokens].
+
+Each repeat has its own, so that no cached prefix can help it, and gets the same in every framework.
+"""
+
+
+def prompts_for(run: RunConfig) -> Prompts:
+    """Raises InvalidSetting where the dataset or its text column cannot be found."""
+    shape = (run.batch_size, run.input_tokens)
+    if run.data.source is PromptSource.random:
+        allowed = _ordinary_tokens(run)
+        return lambda kind, number: _rng(run, kind, number).choice(allowed, shape)
+    corpus = _corpus(run)
+    return lambda kind, number: cut(corpus, shape, _rng(run, kind, number))
+
+
+def cut(corpus: NDArray[np.int64], shape: tuple[int, int], rng: np.random.Generator) -> Tokens:
+    """Passages [batch, tokens] that start at different places of `corpus`, and go round at its end."""
+    batch, length = shape
+    starts = rng.choice(len(corpus), batch, replace=batch > len(corpus))
+    return corpus.take(starts[:, None] + np.arange(length), mode="wrap")
+
+
+class BenchMarkDataGenerator:
+    """An endless iterator of batches for `model.generate(**batch)`: {"input_ids", "attention_mask"}, each [batch, input_tokens].
+
+    Real data is a random batch of passages each time; random data is drawn once and reused.
+    """
+
+    def __init__(self, tokenizer: Any, input_tokens: int, batch_size: int, use_real_data: bool = True, seed: int = 0) -> None:
+        self._shape = (batch_size, input_tokens)
+        self._rng = np.random.default_rng(seed)
+        self._corpus = tokenize(tokenizer, prose()) if use_real_data else None
+        allowed = _without(len(tokenizer), frozenset(tokenizer.all_special_ids))
+        self._drawn = None if use_real_data else self._rng.choice(allowed, self._shape)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        import torch
+
+        tokens = self._drawn if self._corpus is None else cut(self._corpus, self._shape, self._rng)
+        ids = torch.tensor(tokens)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def prose() -> list[str]:
+    """The embedded public-domain passages; bench/data/README.md names their sources."""
+    from bench.data.train_tokenizer import prose as shipped
+
+    return shipped()
+
+
+def embedded_tokenizer() -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(DATA / "tokenizer.json"), unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+
+
+def tokenize(tokenizer: Any, texts: list[str]) -> NDArray[np.int64]:
+    """All texts in a row, as ids [tokens], without special tokens."""
+    ids = tokenizer("\n\n".join(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return np.asarray(ids, dtype=np.int64)
+
+
+def _rng(run: RunConfig, kind: str, number: int) -> np.random.Generator:
+    return np.random.default_rng((run.seed, run.batch_size, run.input_tokens, kind == "repeat", number))
+
+
+@lru_cache
+def _without(vocab: int, special: frozenset[int]) -> NDArray[np.int64]:
+    return np.setdiff1d(np.arange(vocab, dtype=np.int64), np.asarray(sorted(special), dtype=np.int64))
+
+
+def _ordinary_tokens(run: RunConfig) -> NDArray[np.int64]:
+    """Every token id that the prompts may hold."""
+    architecture = run.model.architecture
+    if run.model.weights is Weights.pretrained or "vocab_size" not in architecture:
+        tokenizer = _tokenizer(_tokenizer_name(run.model), run.model.trust_remote_code)
+        return _without(len(tokenizer), frozenset(tokenizer.all_special_ids))
+    named = (architecture.get(f"{kind}_token_id") for kind in ("bos", "eos", "pad", "unk"))
+    special = frozenset(token for token in (0, *named) if token is not None)  # 0 is special in nearly every vocabulary
+    return _without(int(architecture["vocab_size"]), special)
+
+
+def _tokenizer_name(model: ModelConfig) -> str | None:
+    """The model's own tokenizer; None for the embedded one: with random weights it only has to fit the vocabulary."""
+    return model.tokenizer or (model.path if model.weights is Weights.pretrained else None)
+
+
+@lru_cache
+def _tokenizer(name: str | None, trust_remote_code: bool) -> Any:
+    if name is None:
+        return embedded_tokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise InvalidSetting("model.tokenizer", name, f"cannot be loaded: {error}; name a hub id or a folder with tokenizer.json") from error
+
+
+def _corpus(run: RunConfig) -> NDArray[np.int64]:
+    model = run.model
+    corpus = _tokenized(run.data, _tokenizer_name(model), model.trust_remote_code)
+    vocab = model.architecture.get("vocab_size")
+    if vocab is not None and corpus.max(initial=0) >= vocab:
+        raise InvalidSetting("model.tokenizer", model.tokenizer, f"has more tokens than the {vocab} of {model.name}; choose its own tokenizer")
+    return corpus
+
+
+@lru_cache  # tokenising takes longer than many a repeat, and the points of a sweep share their data
+def _tokenized(data: DataConfig, tokenizer: str | None, trust_remote_code: bool) -> NDArray[np.int64]:
+    texts = prose() if data.source is PromptSource.prose else _dataset_texts(data)
+    return tokenize(_tokenizer(tokenizer, trust_remote_code), texts)
+
+
+_LOCAL_FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+
+
+def _dataset_texts(data: DataConfig) -> list[str]:
+    rows = _load_dataset(data)
+    if data.column not in rows.column_names:
+        columns = ", ".join(rows.column_names)
+        raise InvalidSetting("data.column", data.column, f"{data.path} has the columns {columns}; set data.column to the one that holds the text")
+    texts = [text for text in rows[data.column] if isinstance(text, str) and text.strip()]
+    if not texts:
+        raise InvalidSetting("data.column", data.column, f"holds no text in {data.path}; choose another column or split")
+    return texts
+
+
+def _load_dataset(data: DataConfig) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    assert data.path is not None
+    kind = _LOCAL_FORMATS.get(Path(data.path).suffix) if Path(data.path).is_file() else None
+    try:
+        if kind:
+            return datasets.load_dataset(kind, data_files=data.path, split=data.split)
+        return datasets.load_dataset(data.path, data.subset, split=data.split)
+    except (OSError, ValueError) as error:
+        problem = f"cannot be loaded: {error}; name a hub dataset, or a local {', '.join(_LOCAL_FORMATS)}"
+        raise InvalidSetting("data.path", data.path, problem) from error

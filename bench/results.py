@@ -1,0 +1,164 @@
+"""The rows that join the half that measures to the half that reads: one versioned schema, one writer, one reader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import InvalidSetting, NoRows
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    ok = "ok"
+    oom = "oom"  # out of memory, on the device or on the host
+    pruned = "pruned"  # not run: a point that needs no more ran out of memory
+    timeout = "timeout"  # took longer than timeout_s
+    crashed = "crashed"  # its worker died
+    failed = "failed"  # raised
+    unsupported = "unsupported"  # the framework cannot run it here
+    interrupted = "interrupted"  # stopped by the user or the cluster
+
+    @property
+    def is_result(self) -> bool:
+        """Whether running the same thing again would tell nothing new."""
+        return self in (Status.ok, Status.oom, Status.pruned, Status.unsupported)
+
+
+_SAMPLE = pa.struct([("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())])
+
+# name, type, meaning; docs and charts read the meanings from here.
+COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("schema_version", pa.int32(), "version of this schema"),
+    ("bench_version", pa.string(), "version of this program"),
+    ("name", pa.string(), "the sweep's name"),
+    ("point_id", pa.string(), "hash of what was measured"),
+    ("config_id", pa.string(), "hash of what was measured and how (repeats, warm-ups, token times)"),
+    ("round", pa.int32(), "pass over the grid, from 0"),
+    ("started_at", pa.timestamp("us", tz="UTC"), "when the job started"),
+    ("status", pa.string(), " · ".join(Status)),
+    ("error", pa.string(), "the message, where status is not ok"),
+    ("model", pa.string(), "as configured"),
+    ("model_family", pa.string(), "transformers model_type"),
+    ("n_params", pa.int64(), "parameters, counted in the loaded model"),
+    ("dtype", pa.string(), "of weights, activations and KV cache"),
+    ("weights", pa.string(), "random or pretrained"),
+    ("framework", pa.string(), "as configured"),
+    ("framework_version", pa.string(), ""),
+    ("framework_args", pa.string(), "JSON: its settings, and what it really used"),
+    ("tp", pa.int32(), "tensor-parallel ranks"),
+    ("hardware", pa.string(), "the hardware's name as people write it"),
+    ("device", pa.string(), "cpu, or the GPU's name"),
+    ("n_devices", pa.int32(), "devices used"),
+    ("batch_size", pa.int32(), "sequences generated at once"),
+    ("input_tokens", pa.int32(), "length of every prompt"),
+    ("output_tokens", pa.int32(), "generated per sequence"),
+    ("num_beams", pa.int32(), "1: no beam search"),
+    ("do_sample", pa.bool_(), ""),
+    ("seed", pa.int64(), ""),
+    ("data", pa.string(), "source of the prompts"),
+    ("latencies_s", pa.list_(pa.float64()), "each repeat's wall time of the whole batch's generation"),
+    ("latency_s", pa.float64(), "their median"),
+    ("latency_low_s", pa.float64(), "lower end of a 95 % interval for the median; null under six repeats"),
+    ("latency_high_s", pa.float64(), "upper end of it"),
+    ("token_times_s", pa.list_(pa.list_(pa.float64())), "per repeat: when each step's tokens were on the host, from the request"),
+    ("ttft_s", pa.float64(), "median time to first token"),
+    ("tpot_s", pa.float64(), "median over repeats of (last - first) / (output_tokens - 1)"),
+    ("output_tok_s", pa.float64(), "batch_size × output_tokens / latency_s"),
+    ("total_tok_s", pa.float64(), "batch_size × (input_tokens + output_tokens) / latency_s"),
+    ("prefill_mfu", pa.float64(), "prefill FLOPs over the measured ceiling"),
+    ("decode_mbu", pa.float64(), "decode bytes over the measured ceiling"),
+    ("peak_device_bytes", pa.int64(), "of this job"),
+    ("peak_host_bytes", pa.int64(), "of this job, resident memory of the worker"),
+    ("energy_j", pa.float64(), "where the platform tells"),
+    ("tokens_digest", pa.string(), "hash of the first repeat's tokens: do two frameworks agree?"),
+    ("noisy", pa.bool_(), "whether something disturbed the repeats"),
+    ("noise", pa.list_(pa.string()), "by what"),
+    ("system", pa.list_(_SAMPLE), "the host during the repeats, when measure.system_metrics is on"),
+    ("load_s", pa.float64(), "time to load the model that this job used"),
+    ("spent_s", pa.float64(), "time inside warm-ups and repeats"),
+    ("host", pa.string(), "host name"),
+    ("cpu", pa.string(), ""),
+    ("gpu", pa.string(), ""),
+    ("driver", pa.string(), "of the GPU"),
+    ("torch", pa.string(), "version"),
+    ("transformers", pa.string(), "version"),
+    ("python", pa.string(), "version"),
+    ("git_sha", pa.string(), "commit of this program, + where it was changed"),
+    ("threads", pa.int32(), "CPU threads of the engine"),
+    ("environment_id", pa.string(), "hash of hardware and engine versions: a job is done only where it is the same"),
+    ("environment", pa.string(), "JSON: the host, package versions, variables that change timings"),
+    ("config", pa.string(), "JSON: the whole resolved config; the job can be rerun from it"),
+)
+SCHEMA = pa.schema([pa.field(name, kind) for name, kind, _ in COLUMNS])
+_AS_STRUCT = pa.struct(list(SCHEMA))
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The rows of one sweep: a folder with a parquet file per job."""
+
+    folder: Path  # outputs/NAME
+
+    @property
+    def rows_folder(self) -> Path:
+        return self.folder / "rows"
+
+    def prepare(self) -> None:
+        """Make the folder. Raises InvalidSetting where nothing can be written."""
+        try:
+            self.rows_folder.mkdir(parents=True, exist_ok=True)
+            probe = self.rows_folder / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror}); set output_dir to a folder that you may write to"
+            raise InvalidSetting("output_dir", self.folder, problem) from error
+
+    def write(self, row: Mapping[str, Any]) -> Path:
+        """Write one row, whole or not at all: a reader never sees half a file, and a power cut leaves none."""
+        name = f"{row['started_at']:%Y%m%dT%H%M%S%f}-{row['point_id']}-{row['round']}.parquet"
+        hidden = self.rows_folder / f".{name}.{os.getpid()}"
+        with hidden.open("wb") as file:
+            file.write(_as_parquet(row))
+            file.flush()
+            os.fsync(file.fileno())
+        return hidden.rename(self.rows_folder / name)
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """All rows, older schemas filled up with nulls. Raises NoRows."""
+        files = sorted(self.rows_folder.glob("[!.]*.parquet"))
+        if not files:
+            raise NoRows(self.folder)
+        wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+        return pa.concat_tables([_conform(pq.ParquetFile(file).read(columns=columns), wanted) for file in files])
+
+    def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
+        """The rows as mappings; none where there are none yet."""
+        try:
+            yield from self.table(columns).to_pylist()
+        except NoRows:
+            return
+
+
+def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
+    buffer = pa.BufferOutputStream()
+    table = pa.Table.from_struct_array(pa.array([row], _AS_STRUCT))
+    # For a single row, compression, statistics and a second copy of the schema only cost time and space.
+    pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
+    return buffer.getvalue()
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,66 @@
+"""python -m bench.run: measure one point, or with -m a whole grid."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from bench.config import RunConfig
+from bench.errors import BenchError, PointsFailed
+from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def one_point(config: DictConfig) -> None:
+    """What Hydra calls for a single run, and what its own launchers call for each point of a sweep."""
+    if HydraConfig.get().mode == RunMode.RUN:
+        _single.append(config)  # main runs it: Hydra would talk about an error before we can
+    else:
+        run_points([to_run_config(config)])
+
+
+_single: list[DictConfig] = []
+
+
+def run_points(points: Sequence[RunConfig]) -> None:
+    """Run a sweep, then show its table and draw its charts. Raises PointsFailed where a point has no result."""
+    from bench.sweep.conductor import run_sweep
+
+    console = Console()
+    sweep = run_sweep(points, console)
+    if points[0].report:
+        from bench.report import show
+
+        show(sweep.folder, console)
+    if sweep.failed:
+        raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
+
+
+def main() -> None:
+    register_schemas()
+    # Hydra would print its own exceptions in its own way; this makes it hand them to us instead.
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        one_point()
+        if _single:
+            run_points([to_run_config(_single[0])])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (BenchError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        sys.exit(f"bench-run: {explain(error)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What came of a job, and the row that tells it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from bench import __version__, machine
+from bench.config import RunConfig, canonical_json
+from bench.machine import Machine
+from bench.measure.monitors import History
+from bench.measure.point import Measurement
+from bench.measure.stats import median, median_interval
+from bench.results import SCHEMA_VERSION, Row, Status
+from bench.sweep.plan import Job
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: Status
+    error: str | None = None
+    measurement: Measurement | None = None
+
+
+def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, history: History | None = None) -> Row:
+    run, seen = job.run, outcome.measurement
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "bench_version": __version__,
+        "round": job.round,
+        "started_at": started_at,
+        "status": str(outcome.status),
+        "error": outcome.error,
+        **_asked(run),
+        **(_seen(run, seen) if seen else {}),
+        "system": [asdict(sample) for sample in history.samples] if history else None,
+        **_provenance(host),
+        **(_engine(run, seen) if seen else {}),
+        "hardware": run.hardware.name or _hardware(seen, host),
+    }
+
+
+def _asked(run: RunConfig) -> Row:
+    return {
+        "name": run.name,
+        "point_id": run.point_id,
+        "config_id": run.config_id,
+        "model": run.model.name,
+        "model_family": run.model.family,
+        "dtype": str(run.model.dtype),
+        "weights": str(run.model.weights),
+        "framework": run.framework.name,
+        "framework_args": canonical_json(run.as_dict["framework"]),
+        "tp": getattr(run.framework, "tp", 1),
+        "batch_size": run.batch_size,
+        "input_tokens": run.input_tokens,
+        "output_tokens": run.output_tokens,
+        "num_beams": run.generation.num_beams,
+        "do_sample": run.generation.do_sample,
+        "seed": run.seed,
+        "data": run.data.path or str(run.data.source),
+        "config": canonical_json(run.as_dict),
+    }
+
+
+def _seen(run: RunConfig, seen: Measurement) -> Row:
+    latency_s = median(seen.latencies_s)
+    low_s, high_s = median_interval(seen.latencies_s) or (None, None)
+    tokens = run.batch_size * run.output_tokens
+    return {
+        "n_params": seen.shape.n_params,
+        "latencies_s": list(seen.latencies_s),
+        "latency_s": latency_s,
+        "latency_low_s": low_s,
+        "latency_high_s": high_s,
+        "output_tok_s": tokens / latency_s,
+        "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
+        "peak_device_bytes": seen.peak_device_bytes,
+        "peak_host_bytes": seen.peak_host_bytes,
+        "tokens_digest": seen.tokens_digest,
+        "load_s": seen.load_s,
+        "spent_s": seen.spent_s,
+        **_token_times(seen.token_times_s),
+    }
+
+
+def _token_times(times: tuple[tuple[float, ...], ...] | None) -> Row:
+    if not times:
+        return {}
+    gaps = len(times[0]) - 1
+    return {
+        "token_times_s": [list(steps) for steps in times],
+        "ttft_s": median([steps[0] for steps in times]),
+        "tpot_s": median([(steps[-1] - steps[0]) / gaps for steps in times]) if gaps else None,
+    }
+
+
+def _provenance(host: Machine) -> Row:
+    environment = {**host.to_dict(), "variables": machine.timing_environment()}
+    return {
+        "host": host.host,
+        "cpu": host.cpu,
+        "gpu": host.gpu,
+        "driver": host.driver,
+        "torch": host.packages.get("torch"),
+        "transformers": host.packages.get("transformers"),
+        "python": host.python,
+        "git_sha": machine.git_sha(),
+        "environment_id": host.fingerprint,
+        "environment": canonical_json(environment),
+    }
+
+
+def _engine(run: RunConfig, seen: Measurement) -> Row:
+    """What the engine said of itself; where it names a column of its own, that is truer than the host's description."""
+    told: dict[str, Any] = dict(seen.engine)
+    return {
+        "framework_version": told.get("framework_version"),
+        "framework_args": canonical_json({**run.as_dict["framework"], "used": told}),
+        "device": told.get("device"),
+        "n_devices": told.get("n_devices", 1),
+        "threads": told.get("threads"),
+    }
+
+
+def _hardware(seen: Measurement | None, host: Machine) -> str:
+    """As people write it: 1xNVIDIA H100, or the CPU with the number of cores that were to be had."""
+    device = seen.engine.get("device") if seen else None
+    if device and device != "cpu":
+        return f"{seen.engine.get('n_devices', 1) if seen else 1}x{device}"
+    return f"{host.cpu} ({host.cpus} CPUs)"

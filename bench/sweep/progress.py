@@ -1,0 +1,97 @@
+"""What a sweep shows while it runs: a live bar on a terminal, plain lines elsewhere; never while a repeat is timed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from bench.results import Row, Status
+from bench.sweep.plan import Job, Plan, estimated_s
+from bench.units import format_rate, format_seconds
+
+_REDRAW_S = 0.2  # at most this often: drawing takes milliseconds that the worker waits for
+
+
+class Eta:
+    """Time left, from each job's estimated cost and how long the finished ones really took."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._left = sum(estimated_s(job.run) for job in plan.todo)
+        self._spent = 0.0
+        self._started = time.monotonic()
+
+    def finished(self, job: Job) -> None:
+        cost = estimated_s(job.run)
+        self._left -= cost
+        self._spent += cost
+
+    @property
+    def left_s(self) -> float | None:
+        if not self._spent:
+            return None
+        return max(0.0, self._left) / self._spent * (time.monotonic() - self._started)
+
+    def __str__(self) -> str:
+        return "" if self.left_s is None else f"about {format_seconds(self.left_s)} left"
+
+
+class SweepProgress:
+    """An Observer that draws. On a terminal a bar under the finished jobs, elsewhere a line for each."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._console = console
+        self._eta = Eta(plan)
+        self._total = len(plan.todo)
+        self._statuses: Counter[str] = Counter()
+        self._drawn_at = 0.0
+        columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+        # auto_refresh would draw from a thread, in the middle of a repeat.
+        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task("", total=self._total) if self._bar else None
+
+    def __enter__(self) -> SweepProgress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def loading(self, job: Job) -> None:
+        self._draw(f"loading {job.run.model.name} in {job.run.framework.name}", at_once=True)
+        if not self._bar:
+            self._console.print(f"loading {job.run.model.name} in {job.run.framework.name}", highlight=False)
+
+    def repeating(self, job: Job, kind: str, number: int, count: int) -> None:
+        self._draw(f"{job.label} · {kind} {number}/{count} · {self._eta}")
+
+    def finished(self, job: Job, row: Row) -> None:
+        self._statuses[row["status"]] += 1
+        self._eta.finished(job)
+        done = sum(self._statuses.values())
+        self._console.print(f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True)
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=done)
+        self._draw(str(self._eta))
+
+    @property
+    def failed(self) -> int:
+        return sum(count for status, count in self._statuses.items() if not Status(status).is_result)
+
+    def _draw(self, text: str, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if self._bar and self._task is not None and (at_once or now - self._drawn_at >= _REDRAW_S):
+            self._bar.update(self._task, description=text)
+            self._bar.refresh()
+            self._drawn_at = now
+
+
+def job_line(job: Job, row: Row) -> str:
+    if row["status"] != Status.ok:
+        first_line = (row["error"] or "").splitlines()[:1]
+        return f"{row['status']:<11} {job.label}: {''.join(first_line)}"
+    return f"{row['status']:<11} {job.label}: {format_seconds(row['latency_s'])}, {format_rate(row['output_tok_s'])}"

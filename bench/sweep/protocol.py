@@ -1,0 +1,57 @@
+"""What the launching process and its worker say to each other: pickled messages over a socket pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.config import RunConfig
+from bench.measure.point import Measurement
+from bench.results import Status
+
+FD_VARIABLE = "BENCH_WORKER_FD"
+
+
+@dataclass(frozen=True)
+class Load:
+    run: RunConfig
+
+
+@dataclass(frozen=True)
+class Measure:
+    run: RunConfig
+
+
+@dataclass(frozen=True)
+class Loaded:
+    load_s: float
+
+
+@dataclass(frozen=True)
+class AboutToRepeat:
+    """The worker waits for Go: what the launching process draws now is drawn while nothing is timed."""
+
+    kind: str
+    number: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Go:
+    pass
+
+
+@dataclass(frozen=True)
+class Measured:
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The worker lives on, but this job or this load came to nothing."""
+
+    status: Status
+    error: str
+
+
+Request = Load | Measure | Go
+Reply = Loaded | AboutToRepeat | Measured | Refused

@@ -1,0 +1,94 @@
+"""The measured process: loads one model, then measures the points it is sent. Started by resident.py, and by nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from time import perf_counter
+
+from bench.config import RunConfig
+from bench.errors import BenchError, Unsupported
+from bench.frameworks import framework_class
+from bench.frameworks.base import Framework
+from bench.measure.point import measure
+from bench.results import Status
+from bench.roofline import ModelShape
+from bench.sweep.protocol import FD_VARIABLE, AboutToRepeat, Go, Load, Loaded, Measure, Measured, Refused, Reply
+
+# How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._framework: Framework | None = None
+        self._shape: ModelShape | None = None
+        self._load_s = 0.0
+
+    def serve(self) -> None:
+        """Answer requests until the launching process closes its end."""
+        while True:
+            try:
+                request = self._connection.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            self._connection.send(self._answer(request))
+
+    def _answer(self, request: Load | Measure) -> Reply:
+        try:
+            return self._load(request.run) if isinstance(request, Load) else self._measure(request.run)
+        except Exception as error:  # the boundary: whatever an engine raises becomes a row
+            traceback.print_exc()
+            return Refused(classify(error), describe(error))
+
+    def _load(self, run: RunConfig) -> Loaded:
+        started = perf_counter()
+        self._framework = framework_class(run.framework.name)(run)
+        self._shape = self._framework.load()
+        self._load_s = perf_counter() - started
+        gc.collect()
+        gc.freeze()  # the loaded model is no garbage: without this, each collection walks all of it
+        return Loaded(self._load_s)
+
+    def _measure(self, run: RunConfig) -> Measured:
+        assert self._framework is not None and self._shape is not None, "Load comes before Measure"
+        return Measured(measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat))
+
+    def _ask_to_repeat(self, kind: str, number: int, count: int) -> None:
+        self._connection.send(AboutToRepeat(kind, number, count))
+        answer = self._connection.recv()
+        assert isinstance(answer, Go)
+
+
+def classify(error: BaseException) -> Status:
+    if isinstance(error, Unsupported):
+        return Status.unsupported
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(words in said for words in _OUT_OF_MEMORY):
+        return Status.oom
+    return Status.failed
+
+
+def describe(error: BaseException) -> str:
+    return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+
+
+def main() -> None:
+    # The kernel ends this process with its parent: no thread has to look, so none disturbs the repeats.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    connection = Connection(int(os.environ.pop(FD_VARIABLE)))
+    Worker(connection).serve()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # engines leave threads and atexit hooks behind that can hang a normal exit
+
+
+if __name__ == "__main__":
+    main()

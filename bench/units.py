@@ -1,0 +1,39 @@
+"""Numbers as people read them: 1.23 s, 45.6 ms, 1.2k."""
+
+from __future__ import annotations
+
+from math import floor, isfinite, log10
+
+_SECONDS = ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"), (float("inf"), 3600.0, "h"))
+_COUNTS = ((1e3, 1.0, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (float("inf"), 1e9, "B"))
+
+
+def format_seconds(seconds: float) -> str:
+    """Three significant figures in the unit that fits: 46.9 ms, 1.05 s, 3.2 min."""
+    if seconds < 0 or not isfinite(seconds):
+        return ""
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in _SECONDS if seconds < limit * 0.9995)
+    return f"{_three_figures(seconds / divisor)} {unit}"
+
+
+def format_count(value: float) -> str:
+    """412, 9.00k, 27.8M."""
+    if not isfinite(value):
+        return ""
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in _COUNTS if abs(value) < limit * 0.9995)
+    return f"{_three_figures(value / divisor)}{unit}"
+
+
+def format_rate(tokens_per_s: float) -> str:
+    return f"{format_count(tokens_per_s)} tok/s"
+
+
+def format_bytes(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def _three_figures(value: float) -> str:
+    if value == int(value) and abs(value) < 1000:
+        return str(int(value))
+    decimals = max(0, 2 - floor(log10(abs(value)))) if value else 0
+    return f"{value:.{decimals}f}"

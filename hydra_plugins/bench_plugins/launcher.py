@@ -1,0 +1,36 @@
+"""hydra/launcher=resident: checks every point before the first one starts, then runs them with each model loaded once."""
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class ResidentLauncherConf:
+    _target_: str = "hydra_plugins.bench_plugins.launcher.ResidentLauncher"
+    executor: str = "local"  # where the groups run
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="resident", node=ResidentLauncherConf, provider="bench")
+
+
+class ResidentLauncher(Launcher):
+    def __init__(self, executor: str) -> None:
+        self.executor = executor
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from bench.run import run_points
+        from bench.sweep.compose import Composer
+
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        points = [composer.compose(overrides) for overrides in job_overrides]
+        run_points(points)
+        return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
