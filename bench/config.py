@@ -197,7 +197,9 @@ def _check_counts(run: RunConfig) -> None:
     if run.timeout_s <= 0:
         raise InvalidSetting("timeout_s", run.timeout_s, "must be above 0; it is the longest a job may take, in seconds")
     if run.measure.interval_s < 0.05:
-        raise InvalidSetting("measure.interval_s", run.measure.interval_s, "must be at least 0.05; faster sampling disturbs what it measures")
+        raise InvalidSetting(
+            "measure.interval_s", run.measure.interval_s, "must be at least 0.05; faster sampling disturbs what it measures"
+        )
     if run.hardware.threads is not None and run.hardware.threads < 1:
         raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")
 
@@ -224,7 +226,9 @@ def _check_generation(generation: GenerationConfig) -> None:
     if generation.num_beams < 1:
         raise InvalidSetting("generation.num_beams", generation.num_beams, "must be at least 1; 1 means no beam search")
     if generation.do_sample and generation.temperature <= 0:
-        raise InvalidSetting("generation.temperature", generation.temperature, "must be above 0 with do_sample; for greedy search set generation=greedy")
+        raise InvalidSetting(
+            "generation.temperature", generation.temperature, "must be above 0 with do_sample; for greedy search set generation=greedy"
+        )
     if not 0 < generation.top_p <= 1:
         raise InvalidSetting("generation.top_p", generation.top_p, "must lie in (0, 1]; 1 keeps every token")
     if generation.top_k < 0:

@@ -17,7 +17,20 @@ import psutil
 # Their versions decide how fast a model runs, so a row from other versions does not stand for this one.
 ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace")
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
-TIMING_PREFIXES = ("OMP_", "KMP_", "MKL_", "GOMP_", "CUDA_VISIBLE_DEVICES", "NCCL_", "LD_PRELOAD", "TORCH_", "PYTORCH_", "ATEN_", "DNNL_", "ONEDNN_")
+TIMING_PREFIXES = (
+    "OMP_",
+    "KMP_",
+    "MKL_",
+    "GOMP_",
+    "CUDA_VISIBLE_DEVICES",
+    "NCCL_",
+    "LD_PRELOAD",
+    "TORCH_",
+    "PYTORCH_",
+    "ATEN_",
+    "DNNL_",
+    "ONEDNN_",
+)
 
 
 @dataclass(frozen=True)

@@ -160,5 +160,7 @@ def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema]
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema
+    ]
     return pa.table(columns, schema=schema)

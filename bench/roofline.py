@@ -61,7 +61,9 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         return None
     family = str(architecture.get("model_type", "unknown"))
     hidden, heads = int(sizes["hidden"]), int(sizes["heads"])
-    kv_heads = 1 if architecture.get("multi_query") and not architecture.get("new_decoder_architecture") else int(sizes["kv_heads"] or heads)
+    kv_heads = (
+        1 if architecture.get("multi_query") and not architecture.get("new_decoder_architecture") else int(sizes["kv_heads"] or heads)
+    )
     shape = ModelShape(
         family=family,
         layers=int(sizes["layers"]),
@@ -78,7 +80,6 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
     )
     embedding = 0 if shape.tied else shape.vocab * shape.hidden
     return shape.counted(shape.matmul_params + embedding)
-
 
 
 def prefill_flops(shape: ModelShape, batch_size: int, input_tokens: int) -> float:

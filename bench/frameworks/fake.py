@@ -41,7 +41,9 @@ class Settings(FrameworkConfig):
 
     def check(self, run: RunConfig) -> None:
         if run.generation.num_beams > 1:
-            raise InvalidSetting("generation.num_beams", run.generation.num_beams, "framework=fake has no beam search; set it to 1, or choose framework=hf")
+            raise InvalidSetting(
+                "generation.num_beams", run.generation.num_beams, "framework=fake has no beam search; set it to 1, or choose framework=hf"
+            )
 
 
 class Fake:

@@ -60,7 +60,8 @@ class HuggingFace:
         self._model = _build(self._run, self._device)
         shape = shape_of(self._model.config.get_text_config().to_dict())
         if shape is None:
-            raise Unsupported(f"the sizes of {type(self._model.config).__name__} are spelled in a way that bench/roofline.py does not know; add them to its aliases")
+            config = type(self._model.config).__name__
+            raise Unsupported(f"bench/roofline.py does not know how {config} spells its sizes; add them to its aliases")
         return shape.counted(sum(parameter.numel() for parameter in self._model.parameters()))
 
     def prepare(self, run: RunConfig) -> None:
@@ -110,7 +111,9 @@ def _device(wanted: Device) -> str:
     import torch
 
     if wanted is Device.cuda and not torch.cuda.is_available():
-        raise Unsupported("hardware.device=cuda, but torch sees no CUDA device; use hardware=cpu, or install a CUDA build of torch and its driver")
+        raise Unsupported(
+            "hardware.device=cuda, but torch sees no CUDA device; use hardware=cpu, or install a CUDA build of torch and its driver"
+        )
     return "cuda" if torch.cuda.is_available() and wanted is not Device.cpu else "cpu"
 
 

@@ -39,10 +39,14 @@ class WrongLength(RuntimeError):
     """An engine returned another number of tokens than asked: its time would stand for the wrong amount of work."""
 
     def __init__(self, wanted: tuple[int, int], got: tuple[int, ...]) -> None:
-        super().__init__(f"asked for tokens of shape {wanted}, the engine returned {tuple(got)}; its times are not comparable, so none is kept")
+        super().__init__(
+            f"asked for tokens of shape {wanted}, the engine returned {tuple(got)}; its times are not comparable, so none is kept"
+        )
 
 
-def measure(run: RunConfig, framework: Framework, shape: ModelShape, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter) -> Measurement:
+def measure(
+    run: RunConfig, framework: Framework, shape: ModelShape, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
+) -> Measurement:
     """Measure one point on a loaded framework. Raises what the engine raises, and WrongLength."""
     framework.prepare(run)
     job = _Job(run, framework, prompts_for(run), on_repeat, clock)

@@ -119,7 +119,9 @@ def _tokenizer(name: str | None, trust_remote_code: bool) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise InvalidSetting("model.tokenizer", name, f"cannot be loaded: {error}; name a hub id or a folder with tokenizer.json") from error
+        raise InvalidSetting(
+            "model.tokenizer", name, f"cannot be loaded: {error}; name a hub id or a folder with tokenizer.json"
+        ) from error
 
 
 def _corpus(run: RunConfig) -> NDArray[np.int64]:
@@ -127,7 +129,9 @@ def _corpus(run: RunConfig) -> NDArray[np.int64]:
     corpus = _tokenized(run.data, _tokenizer_name(model), model.trust_remote_code)
     vocab = model.architecture.get("vocab_size")
     if vocab is not None and corpus.max(initial=0) >= vocab:
-        raise InvalidSetting("model.tokenizer", model.tokenizer, f"has more tokens than the {vocab} of {model.name}; choose its own tokenizer")
+        raise InvalidSetting(
+            "model.tokenizer", model.tokenizer, f"has more tokens than the {vocab} of {model.name}; choose its own tokenizer"
+        )
     return corpus
 
 
@@ -144,7 +148,9 @@ def _dataset_texts(data: DataConfig) -> list[str]:
     rows = _load_dataset(data)
     if data.column not in rows.column_names:
         columns = ", ".join(rows.column_names)
-        raise InvalidSetting("data.column", data.column, f"{data.path} has the columns {columns}; set data.column to the one that holds the text")
+        raise InvalidSetting(
+            "data.column", data.column, f"{data.path} has the columns {columns}; set data.column to the one that holds the text"
+        )
     texts = [text for text in rows[data.column] if isinstance(text, str) and text.strip()]
     if not texts:
         raise InvalidSetting("data.column", data.column, f"holds no text in {data.path}; choose another column or split")

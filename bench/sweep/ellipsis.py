@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from bench.errors import SeriesError
@@ -59,7 +60,7 @@ def _continue(head: list[Any], end: Any, source: str) -> list[Any]:
 
 
 def _adder(terms: list[Fraction]) -> Step | None:
-    steps = {later - earlier for earlier, later in zip(terms, terms[1:], strict=False)}
+    steps = {later - earlier for earlier, later in pairwise(terms)}
     step = steps.pop()
     return None if steps or step == 0 else lambda term: term + step
 
@@ -67,7 +68,7 @@ def _adder(terms: list[Fraction]) -> Step | None:
 def _multiplier(terms: list[Fraction]) -> Step | None:
     if 0 in terms:
         return None
-    ratios = {later / earlier for earlier, later in zip(terms, terms[1:], strict=False)}
+    ratios = {later / earlier for earlier, later in pairwise(terms)}
     ratio = ratios.pop()
     return None if ratios or ratio in (1, -1) or ratio < 0 else lambda term: term * ratio
 

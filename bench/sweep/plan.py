@@ -74,9 +74,7 @@ def _done(rows: Iterable[Row], environment_id: str, rerun: Rerun) -> set[tuple[s
 
     if rerun is Rerun.all:
         return set()
-    return {
-        (row["config_id"], row["round"]) for row in rows if row["environment_id"] == environment_id and counts(Status(row["status"]))
-    }
+    return {(row["config_id"], row["round"]) for row in rows if row["environment_id"] == environment_id and counts(Status(row["status"]))}
 
 
 def _in_order(jobs: list[Job]) -> list[Job]:

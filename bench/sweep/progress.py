@@ -73,7 +73,9 @@ class SweepProgress:
         self._statuses[row["status"]] += 1
         self._eta.finished(job)
         done = sum(self._statuses.values())
-        self._console.print(f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(
+            f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
+        )
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)
         self._draw(str(self._eta))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -78,7 +79,10 @@ class ResidentWorker:
             self._connection.send(request)
             if not self._connection.poll(max(0.0, left_s)):
                 self._kill()
-                raise JobLost(Status.timeout, f"no answer within timeout_s={self._timeout_s:g}, so the worker was ended; raise timeout_s if it only was slow")
+                raise JobLost(
+                    Status.timeout,
+                    f"no answer within timeout_s={self._timeout_s:g}, so the worker was ended; raise timeout_s if it only was slow",
+                )
             reply: Reply = self._connection.recv()
         except (EOFError, OSError) as error:
             raise JobLost(Status.crashed, self._cause_of_death()) from error
@@ -98,14 +102,10 @@ class ResidentWorker:
         return f"the worker {how}; its output is in {self._log}"
 
     def _kill(self) -> None:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.2)  # a dying process may still be on its way out: its own exit code tells more
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
 
