@@ -5,5 +5,6 @@ from pathlib import Path
 from rich.console import Console
 
 
+def main() -> None: ...
 def show(folder: Path, console: Console) -> None:
     print(folder)

@@ -68,14 +68,15 @@ class Fake:
         self._run = run
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: Callable[[], None]) -> Tokens:
-        self._fail_if_told(len(prompts))
+        fault = self._fault_at(len(prompts))
+        _fail(fault, len(prompts))
         time.sleep(self._settings.prefill_s * prompts.shape[1] / 1000)
         for _ in range(new_tokens):
             if self._settings.step_s:
                 time.sleep(self._settings.step_s)
             on_step()
-        missing = self._settings.fault is Fault.short
-        return np.broadcast_to(prompts[:, -1:], (len(prompts), new_tokens - missing)).copy()
+        returned = new_tokens - 1 if fault is Fault.short else new_tokens
+        return np.broadcast_to(prompts[:, -1:], (len(prompts), returned)).copy()
 
     def unload(self) -> None:
         pass
@@ -83,19 +84,21 @@ class Fake:
     def describe(self) -> dict[str, Any]:
         return {"framework_version": "1", "device": "cpu"}
 
-    def _fail_if_told(self, batch_size: int) -> None:
-        if self._settings.fault_at not in (None, batch_size):
-            return
-        match self._settings.fault:
-            case Fault.error:
-                raise ValueError(f"batch of {batch_size} refused (pretend)")
-            case Fault.oom:
-                raise MemoryError(f"batch of {batch_size} does not fit (pretend)")
-            case Fault.hang:
-                time.sleep(1e6)
-            case Fault.exit:
-                os._exit(3)
-            case Fault.kill:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case Fault.segfault:
-                ctypes.string_at(0)
+    def _fault_at(self, batch_size: int) -> Fault | None:
+        return self._settings.fault if self._settings.fault_at in (None, batch_size) else None
+
+
+def _fail(fault: Fault | None, batch_size: int) -> None:
+    match fault:
+        case Fault.error:
+            raise ValueError(f"batch of {batch_size} refused (pretend)")
+        case Fault.oom:
+            raise MemoryError(f"batch of {batch_size} does not fit (pretend)")
+        case Fault.hang:
+            time.sleep(1e6)
+        case Fault.exit:
+            os._exit(3)
+        case Fault.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Fault.segfault:
+            ctypes.string_at(0)

@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName, UnknownSetting
 from bench.frameworks import settings_by_name
+from bench.sweep.help import help_page
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -33,6 +34,7 @@ def register_schemas() -> None:
     store.store(group="schema", name="run", node=RunConfig, provider="bench")
     for name, settings in settings_by_name().items():
         store.store(group="schema/framework", name=name, node=settings, provider="bench")
+    OmegaConf.register_new_resolver("bench_help", lambda: help_page(CONF).replace("$", "$$"), replace=True)
 
 
 def to_run_config(task: DictConfig) -> RunConfig:
@@ -71,7 +73,8 @@ class Composer:
 
     def compose(self, overrides: Sequence[str]) -> RunConfig:
         """The point that these overrides (`key=value`) select. Raises what Hydra and to_run_config raise."""
-        values, choices = [], []
+        values: list[Override] = []
+        choices: list[Override] = []
         for line in overrides:
             override = self._parse(line)
             (values if self._is_plain_value(override) else choices).append(override)

@@ -42,7 +42,7 @@ def _continue(head: list[Any], end: Any, source: str) -> list[Any]:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SeriesError(f"{source}: '...' stands between numbers, but {value!r} is none; list every value instead")
     if len(head) < 2:
-        raise SeriesError(f"{source}: one term before '...' could go on in many ways; give at least two, as in 1,3,...,9 or 1,2,4,...,64")
+        raise SeriesError(f"{source}: one term before '...' could go on in many ways; give at least two, as in 1,3,5,...,9 or 1,2,4,...,64")
     terms, last = [_exact(value) for value in head], _exact(end)
     steps = {kind: step for kind, step in (("arithmetic", _adder(terms)), ("geometric", _multiplier(terms))) if step}
     if not steps:
@@ -52,11 +52,17 @@ def _continue(head: list[Any], end: Any, source: str) -> list[Any]:
         near = ", ".join(f"{_near(terms, step, last)} ({kind})" for kind, step in steps.items())
         raise SeriesError(f"{source}: the series never lands on {end}; it passes {near}. End it on one of these, or list every value")
     if len({tuple(tail) for tail in found.values()}) > 1:
-        ways = " or ".join(f"{_spell([*head, _plain(steps[kind](terms[-1])), ELLIPSIS, end])} ({kind})" for kind in found)
+        ways = " or ".join(f"{_spell([*head, *_shortest(tail)])} ({kind})" for kind, tail in found.items())
         raise SeriesError(f"{source} can be read in two ways; write {ways}")
     whole = all(isinstance(value, int) for value in (*head, end))
     tail = next(iter(found.values()))
     return [int(term) if whole else float(term) for term in tail]
+
+
+def _shortest(tail: list[Fraction]) -> list[Any]:
+    """A tail so spelled that it can only be read in one way."""
+    first, last = _plain(tail[0]), _plain(tail[-1])
+    return [first, ELLIPSIS, last] if len(tail) > 1 else [first]
 
 
 def _adder(terms: list[Fraction]) -> Step | None:

@@ -1,0 +1,38 @@
+# make demo and make test are all that a newcomer needs; both make their own virtual environment.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+
+.PHONY: help demo test check perf clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo ## a real sweep of a small model on this machine, with its charts, in outputs/demo
+	$(RUN) bench.run -m +sweeps=demo
+
+test: check ## everything that is tested, in under ten minutes
+	$(RUN) pytest
+
+check: $(VENV)/.test ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+perf: $(VENV)/.test ## the measured figures of docs/performance.md
+	$(RUN) tests.perf
+
+clean: ## remove the virtual environment and the caches, but no results
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+# A stamp per requirements file: a changed pin installs again, an unchanged one costs nothing.
+$(VENV)/.demo: requirements/demo.txt setup.cfg
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/demo.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.demo
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	touch $@

@@ -1,0 +1,62 @@
+"""A config that exists makes sense, and says what it is by its hashes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.config import DataConfig, GenerationConfig, HardwareConfig, MeasureConfig, ModelConfig, PromptSource, RunConfig, Weights
+from bench.errors import InvalidSetting
+from tests.conftest import TINY, fake_run
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
+        ({"num_runs": 0}, "num_runs=0"),
+        ({"warmup_runs": -1}, "warmup_runs=-1"),
+        ({"timeout_s": 0.0}, "timeout_s=0.0"),
+        ({"hardware": HardwareConfig(threads=0)}, "hardware.threads=0"),
+        ({"measure": MeasureConfig(interval_s=0.0)}, "measure.interval_s=0.0"),
+        ({"input_tokens": 200, "output_tokens": 57}, "257 is more than the 256 positions of tiny"),
+        ({"generation": GenerationConfig(num_beams=2)}, "framework=fake has no beam search"),
+        ({"generation": GenerationConfig(do_sample=True, temperature=0.0)}, "generation.temperature=0.0"),
+        ({"generation": GenerationConfig(top_p=0.0)}, "generation.top_p=0.0"),
+        ({"data": DataConfig(source=PromptSource.dataset)}, "data.path=None"),
+        ({"model": ModelConfig(name="x", weights=Weights.pretrained)}, "model.path=None"),
+        ({"model": ModelConfig(name="x")}, "model.architecture={}"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_with_key_and_value(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        replace(fake_run(), **settings)
+    assert told in str(refused.value)
+
+
+def test_the_longest_prompt_that_fits_is_accepted() -> None:
+    assert fake_run(input_tokens=200, output_tokens=56).input_tokens == 200
+
+
+def test_a_points_hash_tells_what_is_measured_and_not_how_often() -> None:
+    point = fake_run()
+    assert fake_run(num_runs=3, name="other", timeout_s=5.0).point_id == point.point_id
+    assert fake_run(num_runs=3).config_id != point.config_id
+    assert fake_run(name="other", timeout_s=5.0, rounds=3).config_id == point.config_id
+    assert fake_run(batch_size=2).point_id != point.point_id
+
+
+def test_points_share_a_loaded_model_unless_something_else_must_be_loaded() -> None:
+    key = fake_run().load_key
+    assert fake_run(batch_size=8, output_tokens=1).load_key == key
+    assert fake_run(load_s=1.0).load_key != key
+    other = RunConfig(model=ModelConfig(name="tiny", architecture={**TINY, "num_hidden_layers": 3}), framework=fake_run().framework)
+    assert other.load_key != key
+
+
+def test_positions_are_found_under_every_familys_name() -> None:
+    for key in ("max_position_embeddings", "max_seq_len", "n_positions"):
+        assert ModelConfig(architecture={key: 64}).max_positions == 64
+    assert ModelConfig().max_positions is None

@@ -1,0 +1,147 @@
+"""A sweep from the command line to its rows, through real worker processes and the fake framework."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.results import Store
+from tests.conftest import Command
+
+FAST = ("framework=fake", "num_runs=2", "warmup_runs=1", "input_tokens=8", "output_tokens=4", "report=false")
+
+
+def rows(tmp_path: Path, name: str = "sweep") -> list[dict[str, object]]:
+    return list(Store(tmp_path / "outputs" / name).rows())
+
+
+def test_the_documented_command_runs_every_batch_size(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("-m", "batch_size=1,2,4,...,64", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(row["batch_size"] for row in rows(tmp_path)) == [1, 2, 4, 8, 16, 32, 64]  # type: ignore[type-var]
+    assert {row["status"] for row in rows(tmp_path)} == {"ok"}
+    again = bench_run("-m", "batch_size=1,2,4,...,64", *FAST)
+    assert "nothing left to do: all 7 jobs are done" in again.stdout
+    wider = bench_run("-m", "batch_size=1,2,4,...,128", *FAST)
+    assert "1 job to run, 7 already done" in wider.stdout
+
+
+def test_a_series_in_yaml_is_expanded_too(bench_run: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "sweeps"
+    folder.mkdir(parents=True)
+    params = "batch_size: '1,2,4,...,16', output_tokens: '1,2,3,...,5'"
+    (folder / "small.yaml").write_text(f"# @package _global_\nname: small\nhydra: {{sweeper: {{params: {{{params}}}}}}}\n")
+    fast = [setting for setting in FAST if not setting.startswith("output_tokens")]
+    ran = bench_run("--config-dir", "mine", "-m", "+sweeps=small", *fast)
+    assert ran.returncode == 0, ran.stderr
+    assert len(rows(tmp_path, "small")) == 25
+
+
+def test_a_single_run_takes_the_same_path(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("batch_size=3", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    [row] = rows(tmp_path)
+    latency_s, repeats = row["latency_s"], row["latencies_s"]
+    assert row["output_tok_s"] == 3 * 4 / latency_s  # type: ignore[operator]
+    assert row["total_tok_s"] == 3 * (8 + 4) / latency_s  # type: ignore[operator]
+    assert len(repeats) == 2  # type: ignore[arg-type]
+    assert [len(steps) for steps in row["token_times_s"]] == [4, 4]  # type: ignore[attr-defined]
+    assert row["ttft_s"] <= latency_s  # type: ignore[operator]
+    assert json.loads(str(row["config"]))["batch_size"] == 3
+    assert all(row[column] for column in ("host", "cpu", "python", "environment_id", "tokens_digest", "model", "hardware"))
+
+
+def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Command, tmp_path: Path) -> None:
+    faults = "error,oom,exit,kill,segfault,short"
+    ran = bench_run("-m", f"framework.fault={faults}", "framework.fault_at=2", "batch_size=1,2,4", *FAST)
+    assert ran.returncode == 1
+    assert "5 of 18 points have no result" in ran.stderr
+    seen = {(json.loads(str(row["config"]))["framework"]["fault"], row["batch_size"]): row for row in rows(tmp_path)}
+    assert len(seen) == 18
+    assert {row["status"] for (_, batch), row in seen.items() if batch != 2} == {"ok"}
+    told = {fault: (seen[fault, 2]["status"], str(seen[fault, 2]["error"])) for fault in faults.split(",")}
+    assert {fault: status for fault, (status, _) in told.items()} == {
+        "error": "failed",
+        "oom": "oom",
+        "exit": "crashed",
+        "kill": "crashed",
+        "segfault": "crashed",
+        "short": "failed",
+    }
+    assert told["error"][1] == "ValueError: batch of 2 refused (pretend)"
+    assert "exit code 3" in told["exit"][1]
+    assert "SIGKILL" in told["kill"][1]
+    assert "SIGSEGV" in told["segfault"][1]
+    assert "asked for tokens of shape (2, 4)" in told["short"][1]
+
+
+def test_a_hanging_point_is_ended_after_its_time(bench_run: Command, tmp_path: Path) -> None:
+    bench_run("-m", "framework.fault=hang", "framework.fault_at=1", "batch_size=1,2", "timeout_s=1", *FAST)
+    assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "timeout", 2: "ok"}
+
+
+def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_point(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("-m", "framework.fault=unsupported,load_error", "batch_size=1,2,4", *FAST)
+    assert ran.stdout.count("loading ") == 2
+    statuses = [row["status"] for row in rows(tmp_path)]
+    assert sorted(map(str, statuses)) == ["failed"] * 3 + ["unsupported"] * 3
+
+
+def test_system_metrics_are_sampled_when_asked(bench_run: Command, tmp_path: Path) -> None:
+    bench_run("measure.system_metrics=true", "measure.interval_s=0.05", "framework.step_s=0.05", *FAST)
+    [row] = rows(tmp_path)
+    samples = row["system"]
+    assert len(samples) >= 2  # type: ignore[arg-type]
+    assert all(sample["ram_bytes"] > 0 for sample in samples)  # type: ignore[attr-defined]
+
+
+def test_token_times_can_be_left_out(bench_run: Command, tmp_path: Path) -> None:
+    bench_run("measure.token_times=false", *FAST)
+    [row] = rows(tmp_path)
+    assert row["token_times_s"] is None
+    assert row["latency_s"]
+
+
+def test_hydras_own_launcher_works_too(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("-m", "hydra/launcher=basic", "batch_size=1,2", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(str(row["status"]) for row in rows(tmp_path)) == ["ok", "ok"]
+
+
+BAD_INPUT = [
+    (["batchsize=4"], "no setting named 'batchsize'; did you mean 'batch_size'?"),
+    (["framework.atention=eager"], "no setting named 'framework.atention'; did you mean 'attention'?"),
+    (["+colour=red"], "no setting named 'colour'"),
+    (["batch_size=four"], "batch_size=four: value 'four' of type 'str' could not be converted to Integer"),
+    (["model.dtype=bf17"], "model.dtype=bf17: invalid value 'bf17', expected one of [fp32, bf16, fp16]"),
+    (["model.name=???"], "model.name=???: has no value; set model.name=..."),
+    (["model=llama_28n"], "no model named 'llama_28n'; did you mean 'llama_28m'?"),
+    (["framework=vroom"], "no framework named 'vroom'"),
+    (["-m", "+sweeps=demmo"], "did you mean 'demo'?"),
+    (["-m", "batch_size=1,2,4,...,63"], "batch_size=1,2,4,...,63: the series never lands on 63; it passes 32, 64"),
+    (["-m", "batch_size=1,2,...,8"], "1,2,3,...,8 (arithmetic) or 1,2,4,...,8 (geometric)"),
+    (["input_tokens=5000"], "5000 + 101: 5101 is more than the 2048 positions of LLaMA-28M"),
+    (["framework=fake", "generation=beams"], "generation.num_beams=4: framework=fake has no beam search"),
+    (["-m", "framework=fake", "batch_size=1,2,0"], "batch_size=0: must be at least 1"),
+    (["framework=fake", "output_dir=/proc/nowhere"], "output_dir=/proc/nowhere: cannot be written"),
+    (["-m", "framework=fake", "name=a,b"], "one sweep writes to one folder"),
+    (["batch_size=1,2"], "To sweep over it, add --multirun"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD_INPUT, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_bad_input_gets_one_message_before_anything_is_loaded(bench_run: Command, tmp_path: Path, arguments: list[str], told: str) -> None:
+    ran = bench_run(*arguments)
+    assert ran.returncode == 1
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "loading" not in ran.stdout
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_help_is_a_page_about_this_program(bench_run: Command) -> None:
+    page = bench_run("--help").stdout
+    for told in ("python -m bench.run -m batch_size=1,2,4,...,64", "llama_28m", "input_tokens=128", "sequences generated at once"):
+        assert told in page
