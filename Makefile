@@ -21,7 +21,7 @@ check: $(VENV)/.test ## format, lint and types
 	$(BIN)/mypy
 
 perf: $(VENV)/.test ## the measured figures of docs/performance.md
-	$(RUN) tests.perf
+	$(RUN) tests.perf --write
 
 clean: ## remove the virtual environment and the caches, but no results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,57 @@
+"""make perf: measure the figures, print them with the machine's description, and write docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine
+from tests.perf.figures import ROOT, Figure
+from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, sweep_efficiency
+
+FIGURES: dict[str, Callable[[], list[Figure]]] = {
+    "point": cost_of_a_point,
+    "efficiency": sweep_efficiency,
+    "tokens": cost_of_token_times,
+    "help": help_page,
+}
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make perf", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *FIGURES], help="which figures; default: all")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    console = Console()
+    console.print(machine.describe().summary)
+    found = [figure for name in arguments.names or FIGURES for figure in FIGURES[name]()]
+    table = Table("figure", "measured", "bound", "kept")
+    for figure in found:
+        table.add_row(figure.what, figure.value, figure.bound, figure.verdict)
+    console.print(table)
+    if arguments.write:
+        PAGE.write_text(page(found))
+
+
+def page(figures: list[Figure]) -> str:
+    host = machine.describe()
+    versions = " · ".join(f"{name} {version}" for name, version in host.packages.items())
+    rows = "\n".join(f"| {figure.what} | {figure.value} | {figure.bound} | {figure.verdict} |" for figure in figures)
+    return f"""# Performance of the program itself
+
+Measured by `make perf` on {time.strftime("%Y-%m-%d")}: {host.summary} · Python {host.python} · {versions}.
+Medians of interleaved runs on a shared machine; a bound that is not kept says NO.
+
+| figure | measured | bound | kept |
+|---|---|---|---|
+{rows}
+"""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A figure: what was measured, and the bound that it should keep."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Figure:
+    what: str
+    value: str
+    bound: str = ""
+    holds: bool | None = None  # None: shown for comparison
+
+    @property
+    def verdict(self) -> str:
+        return "" if self.holds is None else "yes" if self.holds else "NO"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds of a command with its children, and its wall time."""
+
+    cpu_s: float
+    wall_s: float
+
+
+def cost_of(command: Sequence[str], cwd: Path) -> Cost:
+    """Run `python COMMAND` and return what it cost. Raises CalledProcessError where it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+    subprocess.run([sys.executable, *command], cwd=cwd, env=environment, check=True, stdout=subprocess.DEVNULL)
+    wall_s = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, wall_s)

@@ -1,0 +1,125 @@
+"""What the program itself costs: per point of a sweep, per token, and until the help page stands."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from bench.config import RunConfig
+from bench.frameworks.base import Framework
+from bench.frameworks.hf import HuggingFace
+from bench.measure.clock import Stopwatch
+from bench.results import Row, Store
+from bench.sweep.grid import compose_sweep
+from bench.sweep.group import GroupRunner
+from bench.sweep.plan import Job, make_plan
+from tests.perf.figures import Cost, Figure, cost_of
+
+NO_OP = ["framework=fake", "report=false", "num_runs=1", "warmup_runs=0", "output_tokens=1"]
+
+
+def cost_of_a_point(few: int = 100, many: int = 1100) -> list[Figure]:
+    """The difference between a long and a short sweep, so that starting up is not counted."""
+    ours = [_per_point(["-m", "bench.run", "-m", *NO_OP, "name={name}"], few, many) for _ in range(3)]
+    hydras = _per_point(["-m", "tests.perf.noop_app", "-m", *NO_OP, "hydra/launcher=basic", "hydra/sweeper=basic"], 5, 25)
+    cpu_ms, wall_ms = (1e3 * median(getattr(cost, key) for cost in ours) for key in ("cpu_s", "wall_s"))
+    return [
+        Figure("orchestration of a no-op point, row written and synced: CPU", f"{cpu_ms:.1f} ms", "≤ 4 ms", cpu_ms <= 4),
+        Figure("the same: wall", f"{wall_ms:.1f} ms", "≤ 10 ms", wall_ms <= 10),
+        Figure("Hydra's own launcher, no row: CPU", f"{1e3 * hydras.cpu_s:.0f} ms"),
+        Figure("the same: wall", f"{1e3 * hydras.wall_s:.0f} ms"),
+    ]
+
+
+def _per_point(command: list[str], few: int, many: int) -> Cost:
+    costs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (few, many):
+            named = [part.format(name=f"points-{count}") for part in command]
+            costs.append(cost_of([*named, f"input_tokens=range(1,{count + 1})"], Path(folder)))
+    short, long = costs
+    return Cost((long.cpu_s - short.cpu_s) / (many - few), (long.wall_s - short.wall_s) / (many - few))
+
+
+class _Watch:
+    """An Observer that notes when the first repeat began and the last job ended."""
+
+    def __init__(self) -> None:
+        self.began_at: float | None = None
+        self.ended_at = 0.0
+        self.spent_s = 0.0
+
+    def loading(self, job: Job) -> None:
+        pass
+
+    def repeating(self, job: Job, kind: str, number: int, count: int) -> None:
+        self.began_at = self.began_at or perf_counter()
+
+    def finished(self, job: Job, row: Row) -> None:
+        self.ended_at = perf_counter()
+        self.spent_s += row["spent_s"]
+
+
+def sweep_efficiency() -> list[Figure]:
+    """Share of the demo's wall time, after its model is loaded, that is spent inside warm-ups and repeats."""
+    points = compose_sweep(["+sweeps=demo"])
+    watch = _Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.prepare()
+        GroupRunner(store, watch).run(make_plan(points, [], "").todo)
+    assert watch.began_at is not None
+    share = watch.spent_s / (watch.ended_at - watch.began_at)
+    return [Figure(f"demo, {len(points)} points: share of wall time inside warm-ups and repeats", f"{share:.1%}", "≥ 95 %", share >= 0.95)]
+
+
+def cost_of_token_times(pairs: int = 15, new_tokens: int = 50) -> list[Figure]:
+    """generate with and without per-token times, in turns; and one kind against itself, which tells the noise."""
+    [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
+    framework = HuggingFace(run)
+    framework.load()
+    framework.prepare(run)
+    timed, bare, again = [], [], []
+    for _ in range(pairs):
+        timed.append(_latency_s(framework, run, watched=True))
+        bare.append(_latency_s(framework, run, watched=False))
+        again.append(_latency_s(framework, run, watched=False))
+    extra = median(a / b for a, b in zip(timed, bare, strict=True)) - 1
+    noise = median(a / b for a, b in zip(again, bare, strict=True)) - 1
+    token_ms = 1e3 * median(bare) / new_tokens
+    return [
+        Figure(f"latency with per-token times over bare generate, at {token_ms:.1f} ms a token", f"{extra:+.2%}", "≤ 1 %", extra <= 0.01),
+        Figure("bare generate over itself (noise)", f"{noise:+.2%}"),
+    ]
+
+
+def _latency_s(framework: Framework, run: RunConfig, *, watched: bool) -> float:
+    prompts = np.full((run.batch_size, run.input_tokens), 7, dtype=np.int64)
+    watch = Stopwatch()
+    if watched:
+        with watch.running():
+            framework.generate(prompts, run.output_tokens, watch.step)
+        return watch.total_s
+    return bare_generate_s(framework, prompts, run.output_tokens)
+
+
+def bare_generate_s(framework: Framework, prompts: np.ndarray[tuple[int, int], np.dtype[np.int64]], new_tokens: int) -> float:
+    """What a user would write: no streamer, no seam."""
+    import torch
+
+    model = framework._model  # type: ignore[attr-defined]
+    ids = torch.from_numpy(prompts)
+    started = perf_counter()
+    model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=0, do_sample=False
+    )
+    return perf_counter() - started
+
+
+def help_page() -> list[Figure]:
+    wall_s = median(cost_of(["-m", "bench.run", "--help"], Path.cwd()).wall_s for _ in range(7))
+    return [Figure("bench-run --help", f"{wall_s:.2f} s", "≤ 0.7 s", wall_s <= 0.7)]
