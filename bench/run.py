@@ -17,6 +17,7 @@ from rich.console import Console
 from bench.config import RunConfig
 from bench.errors import BenchError, PointsFailed
 from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
+from bench.sweep.help import help_page
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -46,6 +47,9 @@ def run_points(points: Sequence[RunConfig]) -> None:
 
 
 def main() -> None:
+    if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):  # Hydra's own page takes it three times as long, to say less
+        print(help_page(CONF), end="")
+        return
     register_schemas()
     # Hydra would print its own exceptions in its own way; this makes it hand them to us instead.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"

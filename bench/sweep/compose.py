@@ -18,7 +18,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName, UnknownSetting
 from bench.frameworks import settings_by_name
-from bench.sweep.help import help_page
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -34,7 +33,6 @@ def register_schemas() -> None:
     store.store(group="schema", name="run", node=RunConfig, provider="bench")
     for name, settings in settings_by_name().items():
         store.store(group="schema/framework", name=name, node=settings, provider="bench")
-    OmegaConf.register_new_resolver("bench_help", lambda: help_page(CONF).replace("$", "$$"), replace=True)
 
 
 def to_run_config(task: DictConfig) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from bench.config import Rerun, RunConfig
@@ -24,6 +25,10 @@ class Job:
     @property
     def done_key(self) -> tuple[str, int]:
         return self.run.config_id, self.round
+
+    @cached_property
+    def cost_s(self) -> float:
+        return estimated_s(self.run)
 
     @property
     def label(self) -> str:
@@ -80,4 +85,4 @@ def _done(rows: Iterable[Row], environment_id: str, rerun: Rerun) -> set[tuple[s
 def _in_order(jobs: list[Job]) -> list[Job]:
     """Round by round; in each, the models in the order given, and for each model the cheap points first."""
     model_order = {key: i for i, key in enumerate(dict.fromkeys(job.run.load_key for job in jobs))}
-    return sorted(jobs, key=lambda job: (job.round, model_order[job.run.load_key], estimated_s(job.run)))
+    return sorted(jobs, key=lambda job: (job.round, model_order[job.run.load_key], job.cost_s))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bench.results import Row, Status
-from bench.sweep.plan import Job, Plan, estimated_s
+from bench.sweep.plan import Job, Plan
 from bench.units import format_rate, format_seconds
 
 _REDRAW_S = 0.2  # at most this often: drawing takes milliseconds that the worker waits for
@@ -19,14 +19,13 @@ class Eta:
     """Time left, from each job's estimated cost and how long the finished ones really took."""
 
     def __init__(self, plan: Plan) -> None:
-        self._left = sum(estimated_s(job.run) for job in plan.todo)
+        self._left = sum(job.cost_s for job in plan.todo)
         self._spent = 0.0
         self._started = time.monotonic()
 
     def finished(self, job: Job) -> None:
-        cost = estimated_s(job.run)
-        self._left -= cost
-        self._spent += cost
+        self._left -= job.cost_s
+        self._spent += job.cost_s
 
     @property
     def left_s(self) -> float | None:
