@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Optional
@@ -51,6 +51,12 @@ class Rerun(StrEnum):
     all = "all"  # every job
 
 
+class Order(StrEnum):
+    cost = "cost"  # cheap points first, model by model
+    shuffle = "shuffle"  # at random (seeded by the round), so that drift does not look like an effect of the batch size
+    given = "given"  # as the grid lists them
+
+
 # The transformers families spell "how many positions" in different ways.
 POSITION_KEYS = ("max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length")
 
@@ -89,6 +95,7 @@ class FrameworkConfig:
 class HardwareConfig:
     name: Optional[str] = None  # as people write it: 1xA100-80GB; default: described from the host
     device: Device = Device.auto  # auto: cuda where there is a GPU, else cpu
+    memory_limit_gb: Optional[float] = None  # host memory of a worker, in 10^9 bytes; default: what the host has left
     threads: Optional[int] = None  # CPU threads of one rank; default: the framework's own choice
     env: dict[str, str] = field(default_factory=dict)  # environment of the worker: OMP_WAIT_POLICY, ...
 
@@ -120,6 +127,17 @@ class MeasureConfig:
 
 
 @dataclass
+class SweepConfig:
+    """What Hydra's grid lacks."""
+
+    zip: list[str] = field(default_factory=list)  # axes that advance together: ["batch_size,input_tokens"]
+    exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=mpt_30b,hardware=a100_40gb"]
+
+
+MAX_BATCH = "max"
+
+
+@dataclass
 class RunConfig:
     """One point, and how to measure it."""
 
@@ -129,8 +147,9 @@ class RunConfig:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     data: DataConfig = field(default_factory=DataConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
-    batch_size: int = 1  # sequences generated at once
+    batch_size: Any = 1  # sequences generated at once; max: the largest batch that completes, found by trying
     input_tokens: int = 128  # length of every prompt
     output_tokens: int = 101  # generated per sequence, exactly
     seed: int = 0  # of prompts, random weights and sampling
@@ -142,7 +161,10 @@ class RunConfig:
 
     name: str = "sweep"  # of the sweep
     output_dir: str = "outputs/${name}"  # where rows and charts go
-    rerun: Rerun = Rerun.missing  # which jobs run again
+    rerun: Rerun = Rerun.missing  # which jobs run again: missing, failed or all
+    order: Order = Order.cost  # of the jobs in a round: cost, shuffle or given
+    prune: bool = True  # after an out-of-memory, leave out the points that need at least as much
+    prune_predicted: bool = False  # leave out what cannot fit by prediction, too
     report: bool = True  # draw the charts at the end
 
     def __post_init__(self) -> None:
@@ -168,6 +190,12 @@ class RunConfig:
         """Hash of what decides what must be loaded: points that share it share one loaded model."""
         return _digest(self._pick("model", "framework", "hardware", "seed"))
 
+    def with_batch(self, size: int, *, probe: bool = False) -> RunConfig:
+        """The same point at another batch size; a probe only asks whether it completes."""
+        if probe:
+            return replace(self, batch_size=size, num_runs=1, warmup_runs=0)
+        return replace(self, batch_size=size)
+
     @cached_property
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -190,7 +218,9 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def _check_counts(run: RunConfig) -> None:
-    at_least = {"batch_size": 1, "input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
+    if run.batch_size != MAX_BATCH and (isinstance(run.batch_size, bool) or not isinstance(run.batch_size, int) or run.batch_size < 1):
+        raise InvalidSetting("batch_size", run.batch_size, "must be a whole number from 1, or max for the largest batch that completes")
+    at_least = {"input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
     for key, least in at_least.items():
         if getattr(run, key) < least:
             raise InvalidSetting(key, getattr(run, key), f"must be at least {least}")
@@ -199,6 +229,10 @@ def _check_counts(run: RunConfig) -> None:
     if run.measure.interval_s < 0.05:
         raise InvalidSetting(
             "measure.interval_s", run.measure.interval_s, "must be at least 0.05; faster sampling disturbs what it measures"
+        )
+    if run.hardware.memory_limit_gb is not None and run.hardware.memory_limit_gb <= 0:
+        raise InvalidSetting(
+            "hardware.memory_limit_gb", run.hardware.memory_limit_gb, "must be above 0; leave it out for what the host has left"
         )
     if run.hardware.threads is not None and run.hardware.threads < 1:
         raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")

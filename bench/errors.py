@@ -6,6 +6,7 @@ BenchError
 ├── UnknownName          a model, framework, ... that does not exist, with the nearest names
 ├── SeriesError          1,2,4,...,63 never lands
 ├── NoRows               an output folder without results
+├── RowNotWritten        a full or broken disk; the sweep stops, and goes on where it was
 ├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
@@ -49,10 +50,18 @@ class SeriesError(BenchError):
 
 
 class NoRows(BenchError):
-    def __init__(self, folder: object) -> None:
+    def __init__(self, folder: object, skipped: Iterable[str] = ()) -> None:
+        passed_over = "".join(f"\n  skipped {file}" for file in skipped)
         super().__init__(
             f"no rows in {folder}; expected {folder}/rows/*.parquet. "
-            "Run a sweep first (python -m bench.run -m ...), or name the folder it printed at its end"
+            f"Run a sweep first (python -m bench.run -m ...), or name the folder it printed at its end{passed_over}"
+        )
+
+
+class RowNotWritten(BenchError):
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(
+            f"a row could not be written to {folder}: {reason}; rows already there are safe. Make room, then run the same command again"
         )
 
 

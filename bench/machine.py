@@ -90,6 +90,24 @@ def git_sha() -> str | None:
     return f"{sha}+" if sha and changed else sha
 
 
+def memory_left_bytes() -> int:
+    """What a process may still take: the host's available memory, or what is left of the control group's limit."""
+    left = psutil.virtual_memory().available
+    for limit, used in _CGROUP_MEMORY:
+        try:
+            left = min(left, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return max(0, left)
+
+
+# Version 2 and version 1 of control groups, as a container sees its own.
+_CGROUP_MEMORY = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
+
 def timing_environment() -> dict[str, str]:
     return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TIMING_PREFIXES)}
 

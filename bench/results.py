@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.errors import InvalidSetting, NoRows
+from bench.errors import InvalidSetting, NoRows, RowNotWritten
 
 SCHEMA_VERSION = 1
 
@@ -105,8 +106,16 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A file in the rows folder that holds no rows of ours."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Store:
-    """The rows of one sweep: a folder with a parquet file per job."""
+    """The rows of one sweep: a folder with a parquet file per job, and files into which many were merged."""
 
     folder: Path  # outputs/NAME
 
@@ -115,40 +124,113 @@ class Store:
         return self.folder / "rows"
 
     def prepare(self) -> None:
-        """Make the folder. Raises InvalidSetting where nothing can be written."""
+        """Make the folder, and sweep out what a killed process left half-written. Raises InvalidSetting where nothing can be written."""
         try:
             self.rows_folder.mkdir(parents=True, exist_ok=True)
-            probe = self.rows_folder / f".writable-{os.getpid()}"
+            probe = self.rows_folder / f".writable.{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
             problem = f"cannot be written ({error.strerror}); set output_dir to a folder that you may write to"
             raise InvalidSetting("output_dir", self.folder, problem) from error
+        for hidden in self.rows_folder.glob(".*.parquet.*"):
+            if not Path("/proc", hidden.suffix[1:]).exists():
+                hidden.unlink(missing_ok=True)
 
     def write(self, row: Mapping[str, Any]) -> Path:
-        """Write one row, whole or not at all: a reader never sees half a file, and a power cut leaves none."""
-        name = f"{row['started_at']:%Y%m%dT%H%M%S%f}-{row['point_id']}-{row['round']}.parquet"
-        hidden = self.rows_folder / f".{name}.{os.getpid()}"
-        with hidden.open("wb") as file:
-            file.write(_as_parquet(row))
-            file.flush()
-            os.fsync(file.fileno())
-        return hidden.rename(self.rows_folder / name)
+        """Write one row, whole or not at all: a reader never sees half a file, and a power cut leaves none. Raises RowNotWritten."""
+        name = f"{row['started_at']:%Y%m%dT%H%M%S%f}-{row['config_id']}-{row['round']}.parquet"
+        return self._write(name, _as_parquet(row))
+
+    def read(self, columns: list[str] | None = None) -> tuple[pa.Table, list[Skipped]]:
+        """All rows in the order of their start, older schemas filled up with nulls, and the files that were passed over."""
+        schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
+        wanted = pa.schema([SCHEMA.field(name) for name in dict.fromkeys((*schema.names, *_IDENTITY))])
+        while True:
+            try:
+                tables, skipped = self._read_files(wanted)
+                break
+            except FileNotFoundError:  # merged by another process just now
+                continue
+        rows = pa.concat_tables([wanted.empty_table(), *tables])
+        return _unique(rows).select(schema.names), skipped
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
-        """All rows, older schemas filled up with nulls. Raises NoRows."""
-        files = sorted(self.rows_folder.glob("[!.]*.parquet"))
-        if not files:
-            raise NoRows(self.folder)
-        wanted = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-        return pa.concat_tables([_conform(pq.ParquetFile(file).read(columns=columns), wanted) for file in files])
+        """All rows. Raises NoRows."""
+        rows, skipped = self.read(columns)
+        if not len(rows):
+            raise NoRows(self.folder, [f"{file.name}: {file.reason}" for file in skipped])
+        return rows
 
-    def rows(self, columns: list[str] | None = None) -> Iterator[Row]:
+    def rows(self, columns: list[str] | None = None) -> list[Row]:
         """The rows as mappings; none where there are none yet."""
+        return list(self.read(columns)[0].to_pylist())
+
+    def names(self) -> frozenset[str]:
+        """The files that hold rows."""
+        return frozenset(file.name for file in self._files())
+
+    def status_since(self, config_id: str, round_number: int, names: frozenset[str]) -> Status | None:
+        """The status of a row of this job that another process wrote after `names` were taken; None where there is none."""
+        ending = f"-{config_id}-{round_number}.parquet"
+        newer = sorted(name for name in self.names() - names if name.endswith(ending))
+        if not newer:
+            return None
+        return Status(pq.read_table(self.rows_folder / newer[-1], columns=["status"])["status"][0].as_py())
+
+    def compact(self) -> None:
+        """Merge all files into one: ten thousand small files take half a minute to read, one takes a moment.
+
+        A crash in between leaves rows twice at worst, and a reader drops the second.
+        """
+        files = self._files()
+        rows, skipped = self.read()
+        passed_over = {file.name for file in skipped}
+        buffer = pa.BufferOutputStream()
+        pq.write_table(rows, buffer, compression="zstd")
+        merged = self._write(f"merged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.parquet", buffer.getvalue())
+        for file in files:
+            if file.name not in passed_over and file != merged:
+                file.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.rows_folder.glob("[!.]*.parquet"))
+
+    def _read_files(self, schema: pa.Schema) -> tuple[list[pa.Table], list[Skipped]]:
+        tables, skipped = [], []
+        for file in self._files():
+            try:
+                tables.append(_read_file(file, schema))
+            except FileNotFoundError:
+                raise
+            except (pa.ArrowException, OSError, ValueError) as error:
+                skipped.append(Skipped(file.name, str(error).splitlines()[0]))
+        return tables, skipped
+
+    def _write(self, name: str, content: pa.Buffer) -> Path:
+        hidden = self.rows_folder / f".{name}.{os.getpid()}"
         try:
-            yield from self.table(columns).to_pylist()
-        except NoRows:
-            return
+            with hidden.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            return hidden.rename(self.rows_folder / name)
+        except OSError as error:
+            hidden.unlink(missing_ok=True)
+            raise RowNotWritten(self.rows_folder, error.strerror or str(error)) from error
+
+
+# What tells one row from all others.
+_IDENTITY = ("started_at", "config_id", "round", "host")
+
+
+def _unique(rows: pa.Table) -> pa.Table:
+    """The rows in the order of their start, each once."""
+    ordered = rows.sort_by([(name, "ascending") for name in _IDENTITY])
+    identity = zip(*(ordered[name].to_pylist() for name in _IDENTITY), strict=True)
+    seen: set[tuple[Any, ...]] = set()
+    first = [key not in seen and not seen.add(key) for key in identity]  # type: ignore[func-returns-value]
+    return ordered.filter(pa.array(first, pa.bool_()))
 
 
 def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
@@ -159,8 +241,12 @@ def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
     return buffer.getvalue()
 
 
-def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type) for field in schema
-    ]
+def _read_file(file: Path, schema: pa.Schema) -> pa.Table:
+    """The file's rows in this schema, what it lacks as nulls. Raises ValueError for a table that is not ours."""
+    with pq.ParquetFile(file) as parquet:
+        present = set(parquet.schema_arrow.names)
+        if not {"point_id", "status"} <= present:
+            raise ValueError("a parquet file of something else: it has no columns point_id and status")
+        table = parquet.read(columns=[name for name in schema.names if name in present])
+    columns = [table[field.name].cast(field.type) if field.name in present else pa.nulls(len(table), field.type) for field in schema]
     return pa.table(columns, schema=schema)

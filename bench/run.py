@@ -32,12 +32,12 @@ def one_point(config: DictConfig) -> None:
 _single: list[DictConfig] = []
 
 
-def run_points(points: Sequence[RunConfig]) -> None:
+def run_points(points: Sequence[RunConfig], workers: int = 1) -> None:
     """Run a sweep, then show its table and draw its charts. Raises PointsFailed where a point has no result."""
     from bench.sweep.conductor import run_sweep
 
     console = Console()
-    sweep = run_sweep(points, console)
+    sweep = run_sweep(points, console, workers)
     if points[0].report:
         from bench.report import show
 
@@ -59,6 +59,7 @@ def main() -> None:
         if _single:
             run_points([to_run_config(_single[0])])
     except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except (BenchError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:

@@ -15,7 +15,7 @@ from tests.conftest import TINY, fake_run
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0: must be a whole number from 1, or max"),
         ({"num_runs": 0}, "num_runs=0"),
         ({"warmup_runs": -1}, "warmup_runs=-1"),
         ({"timeout_s": 0.0}, "timeout_s=0.0"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.config import Rerun
-from bench.results import Row
-from bench.sweep.plan import Job, estimated_s, make_plan
+from bench.config import Order, Rerun
+from bench.results import Row, Status
+from bench.sweep.plan import Job, Ledger, estimated_s, make_plan, with_probes
 from tests.conftest import fake_run
 
 
@@ -61,3 +61,70 @@ def test_a_point_that_is_listed_twice_runs_once() -> None:
 def test_a_larger_point_is_estimated_to_cost_more() -> None:
     assert estimated_s(fake_run(batch_size=2)) > estimated_s(fake_run(batch_size=1))
     assert estimated_s(fake_run(output_tokens=8)) > estimated_s(fake_run(output_tokens=4))
+
+
+def test_the_order_is_cost_given_or_shuffled_by_the_seed() -> None:
+    def order(kind: Order, seed: int = 0) -> list[int]:
+        points = [fake_run(batch_size=batch, order=kind, seed=seed) for batch in (8, 1, 4, 2, 16, 32)]
+        return [job.run.batch_size for job in make_plan(points, [], "here").todo]
+
+    assert order(Order.cost) == [1, 2, 4, 8, 16, 32]
+    assert order(Order.given) == [8, 1, 4, 2, 16, 32]
+    assert order(Order.shuffle) == order(Order.shuffle) != order(Order.given)
+    assert sorted(order(Order.shuffle)) == [1, 2, 4, 8, 16, 32]
+
+
+def job(batch: int, inp: int = 8, out: int = 4, **settings: object) -> Job:
+    return Job(fake_run(batch_size=batch, input_tokens=inp, output_tokens=out, **settings), 0)
+
+
+def test_an_out_of_memory_rules_out_what_needs_at_least_as_much_and_nothing_else() -> None:
+    ledger = Ledger()
+    ledger.record(job(8), Status.oom)
+    assert ledger.ruled_out_by(job(16)) == job(8)
+    assert ledger.ruled_out_by(job(8, inp=9, out=5))
+    assert ledger.ruled_out_by(job(8))
+    assert not ledger.ruled_out_by(job(4, inp=100))
+    assert not ledger.ruled_out_by(job(16, out=3))
+    assert not ledger.ruled_out_by(job(16, load_s=1.0))  # another model
+
+
+def test_an_out_of_memory_of_an_earlier_sweep_is_remembered() -> None:
+    small, large = job(8), job(16)
+    plan = make_plan([small.run, large.run], [done(small, "oom")], "here")
+    assert [left.run.batch_size for left in plan.todo] == [16]
+    assert plan.ledger.ruled_out_by(plan.todo[0]) == small
+
+
+def search(largest: int, known: Ledger | None = None) -> tuple[list[tuple[int, int]], Ledger]:
+    """The (batch, repeats) that a search tries on a machine that holds `largest` sequences."""
+    ledger = known or Ledger()
+    tried = []
+    for probe in with_probes([Job(fake_run(batch_size="max"), 0)], ledger):
+        tried.append((probe.run.batch_size, probe.run.num_runs))
+        ledger.record(probe, Status.ok if probe.run.batch_size <= largest else Status.oom)
+    return tried, ledger
+
+
+def test_the_largest_batch_is_found_by_doubling_and_bisection_and_then_measured_in_full() -> None:
+    tried, _ = search(11)
+    assert [size for size, repeats in tried if repeats == 1] == [1, 2, 4, 8, 16, 12, 10, 11]
+    assert tried[-1] == (11, 7)
+    assert search(0)[0] == [(1, 1)]
+
+
+def test_a_search_goes_on_from_its_rows_and_knows_when_it_is_over() -> None:
+    _, ledger = search(5)
+    assert search(5, ledger)[0] == []
+    rows = [
+        {"config_id": key[0], "round": key[1], "status": str(status), "environment_id": "here"} for key, status in ledger.statuses.items()
+    ]
+    assert make_plan([fake_run(batch_size="max")], rows, "here").todo == ()
+    assert len(make_plan([fake_run(batch_size="max")], rows[:-1], "here").todo) == 1
+
+
+def test_a_search_ends_where_even_one_sequence_fails_for_another_reason() -> None:
+    ledger = Ledger()
+    for probe in with_probes([Job(fake_run(batch_size="max"), 0)], ledger):
+        ledger.record(probe, Status.failed)
+    assert list(ledger.statuses.values()) == [Status.failed]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bench.errors import InvalidSetting, NoRows
+from bench.errors import InvalidSetting, NoRows, RowNotWritten
 from bench.results import COLUMNS, SCHEMA, Row, Status, Store
 
 
 def row(**values: object) -> Row:
-    return {"point_id": "abc", "round": 0, "started_at": datetime(2026, 1, 2, tzinfo=UTC), "status": "ok", **values}
+    return {"point_id": "abc", "config_id": "abc", "round": 0, "started_at": datetime(2026, 1, 2, tzinfo=UTC), "status": "ok", **values}
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_half_written_files_are_invisible(store: Store) -> None:
 def test_rows_of_an_older_schema_are_read_with_nulls(store: Store) -> None:
     store.write(row())
     pq.write_table(pa.table({"point_id": ["old"], "round": pa.array([0], pa.int64()), "status": ["ok"]}), store.rows_folder / "0.parquet")
-    assert [(r["point_id"], r["latency_s"]) for r in store.rows()] == [("old", None), ("abc", None)]
+    assert {(r["point_id"], r["latency_s"]) for r in store.rows()} == {("old", None), ("abc", None)}
     assert store.table().schema == SCHEMA
 
 
@@ -66,6 +68,63 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidSetting, match=r"output_dir=.*file/sub: cannot be written"):
         Store(tmp_path / "file" / "sub").prepare()
+
+
+def test_a_truncated_or_foreign_file_is_named_and_skipped(store: Store) -> None:
+    written = store.write(row())
+    (store.rows_folder / "half.parquet").write_bytes(written.read_bytes()[:1000])
+    pq.write_table(pa.table({"colour": ["red"]}), store.rows_folder / "other.parquet")
+    rows, skipped = store.read()
+    assert len(rows) == 1
+    assert [file.name for file in skipped] == ["half.parquet", "other.parquet"]
+    assert "something else" in skipped[1].reason
+
+
+def many(store: Store, count: int) -> None:
+    for i in range(count):
+        store.write(row(config_id=f"{i:012x}", started_at=datetime(2026, 1, 2, microsecond=i, tzinfo=UTC), latency_s=float(i)))
+
+
+def test_merged_rows_are_the_same_rows_in_one_file_and_newer_ones_join_them(store: Store) -> None:
+    many(store, 20)
+    before = store.table()
+    store.compact()
+    assert len(store.names()) == 1
+    assert store.table().equals(before)
+    store.write(row(latency_s=99.0))
+    assert len(store.table()) == 21
+    store.compact()
+    assert len(store.names()) == 1
+    assert len(store.table()) == 21
+
+
+def test_a_crash_while_merging_neither_loses_nor_doubles_a_row(store: Store) -> None:
+    many(store, 5)
+    loose = {file.name: file.read_bytes() for file in store.rows_folder.iterdir()}
+    store.compact()
+    for name, content in loose.items():  # as if it had died before it removed them
+        (store.rows_folder / name).write_bytes(content)
+    assert len(store.table()) == 5
+
+
+def test_what_a_killed_process_left_half_written_is_swept_out_and_what_a_living_one_writes_is_not(store: Store) -> None:
+    dead, living = (store.rows_folder / f".x-abc-0.parquet.{pid}" for pid in (2**22 + 1, os.getpid()))
+    dead.touch()
+    living.touch()
+    store.prepare()
+    assert not dead.exists()
+    assert living.exists()
+
+
+def test_a_row_that_cannot_be_written_leaves_nothing_half_done(store: Store) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(RowNotWritten, match="Make room, then run the same command again"):
+            store.write(row())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(store.rows_folder.iterdir()) == []
 
 
 def test_what_counts_as_a_result() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bench.results import Store
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 
 FAST = ("framework=fake", "num_runs=2", "warmup_runs=1", "input_tokens=8", "output_tokens=4", "report=false")
 
@@ -60,7 +65,9 @@ def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Co
     assert "5 of 18 points have no result" in ran.stderr
     seen = {(json.loads(str(row["config"]))["framework"]["fault"], row["batch_size"]): row for row in rows(tmp_path)}
     assert len(seen) == 18
-    assert {row["status"] for (_, batch), row in seen.items() if batch != 2} == {"ok"}
+    assert {row["status"] for (fault, batch), row in seen.items() if batch != 2 and (fault, batch) != ("oom", 4)} == {"ok"}
+    assert seen["oom", 4]["status"] == "pruned"
+    assert str(seen["oom", 4]["error"]).startswith("not run: batch 2, 8 input and 4 output tokens ran out of memory")
     told = {fault: (seen[fault, 2]["status"], str(seen[fault, 2]["error"])) for fault in faults.split(",")}
     assert {fault: status for fault, (status, _) in told.items()} == {
         "error": "failed",
@@ -75,6 +82,67 @@ def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Co
     assert "SIGKILL" in told["kill"][1]
     assert "SIGSEGV" in told["segfault"][1]
     assert "asked for tokens of shape (2, 4)" in told["short"][1]
+
+
+def test_pruning_can_be_turned_off(bench_run: Command, tmp_path: Path) -> None:
+    bench_run("-m", "framework.fault=oom", "framework.fault_at=1", "batch_size=1,2", "prune=false", *FAST)
+    assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "oom", 2: "ok"}
+
+
+def test_the_largest_batch_that_completes_is_found(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("batch_size=max", "framework.largest_batch=5", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    assert [row["batch_size"] for row in rows(tmp_path)] == [1, 2, 4, 8, 6, 5, 5]
+    assert [row["status"] for row in rows(tmp_path)] == ["ok", "ok", "ok", "oom", "oom", "ok", "ok"]
+    assert "nothing left to do" in bench_run("batch_size=max", "framework.largest_batch=5", *FAST).stdout
+
+
+def test_zipped_axes_advance_together_and_excluded_combinations_are_left_out(bench_run: Command, tmp_path: Path) -> None:
+    fast = [setting for setting in FAST if not setting.startswith(("input_tokens", "output_tokens"))]
+    bench_run("-m", "batch_size=1,2,4", "input_tokens=4,8,16", "output_tokens=1,2", "sweep.zip=['batch_size,input_tokens']", *fast)
+    assert sorted({(row["batch_size"], row["input_tokens"]) for row in rows(tmp_path)}) == [(1, 4), (2, 8), (4, 16)]
+    assert len(rows(tmp_path)) == 6
+    bench_run("-m", "name=less", "batch_size=1,2", "output_tokens=1,2", "sweep.exclude=['batch_size=2,output_tokens=2']", *fast)
+    assert sorted((row["batch_size"], row["output_tokens"]) for row in rows(tmp_path, "less")) == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_workers_side_by_side_run_every_group_once(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("-m", "hydra.launcher.workers=2", "framework.load_s=0.01,0.02,0.03", "batch_size=1,2", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    assert len(rows(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "bench.run", "-m", "batch_size=1,2,4", "framework.step_s=0.1", *FAST]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stdout
+        while "1/3 ok" not in (line := sweep.stdout.readline()):
+            assert line
+        time.sleep(0.3)
+        sweep.send_signal(how)
+        _, told = sweep.communicate(timeout=20)
+    assert sweep.returncode == 130
+    assert "the same command goes on from here" in told
+    assert [row["status"] for row in rows(tmp_path)] == ["ok", "interrupted"]
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "2 jobs to run, 1 already done" in again.stdout
+
+
+def test_two_processes_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.run", "-m", *FAST, "input_tokens=1,2,3,...,20", "framework.step_s=0.01"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    sweeps = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [sweep.communicate(timeout=60)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], told
+    assert sorted(int(str(row["input_tokens"])) for row in rows(tmp_path)) == list(range(1, 21))
+
+
+def test_a_memory_limit_turns_a_large_allocation_into_a_row(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("-m", "hardware=cpu", "hardware.memory_limit_gb=0.5", "framework.bytes_per_sequence=200000000", "batch_size=1,8", *FAST)
+    assert ran.returncode == 0, ran.stderr
+    assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "ok", 8: "oom"}
 
 
 def test_a_hanging_point_is_ended_after_its_time(bench_run: Command, tmp_path: Path) -> None:
@@ -114,7 +182,7 @@ BAD_INPUT = [
     (["batchsize=4"], "no setting named 'batchsize'; did you mean 'batch_size'?"),
     (["framework.atention=eager"], "no setting named 'framework.atention'; did you mean 'attention'?"),
     (["+colour=red"], "no setting named 'colour'"),
-    (["batch_size=four"], "batch_size=four: value 'four' of type 'str' could not be converted to Integer"),
+    (["batch_size=four"], "batch_size=four: must be a whole number from 1, or max"),
     (["model.dtype=bf17"], "model.dtype=bf17: invalid value 'bf17', expected one of [fp32, bf16, fp16]"),
     (["model.name=???"], "model.name=???: has no value; set model.name=..."),
     (["model=llama_28n"], "no model named 'llama_28n'; did you mean 'llama_28m'?"),
@@ -124,7 +192,7 @@ BAD_INPUT = [
     (["-m", "batch_size=1,2,...,8"], "1,2,3,...,8 (arithmetic) or 1,2,4,...,8 (geometric)"),
     (["input_tokens=5000"], "5000 + 101: 5101 is more than the 2048 positions of LLaMA-28M"),
     (["framework=fake", "generation=beams"], "generation.num_beams=4: framework=fake has no beam search"),
-    (["-m", "framework=fake", "batch_size=1,2,0"], "batch_size=0: must be at least 1"),
+    (["-m", "framework=fake", "batch_size=1,2,0"], "batch_size=0: must be a whole number from 1, or max"),
     (["framework=fake", "output_dir=/proc/nowhere"], "output_dir=/proc/nowhere: cannot be written"),
     (["-m", "framework=fake", "name=a,b"], "one sweep writes to one folder"),
     (["batch_size=1,2"], "To sweep over it, add --multirun"),

@@ -36,6 +36,8 @@ class Settings(FrameworkConfig):
     load_s: float = 0.0  # time that loading takes
     prefill_s: float = 0.0  # time per 1,000 prompt tokens of a sequence
     step_s: float = 0.0  # time of one decoding step
+    bytes_per_sequence: int = 0  # memory that generating takes
+    largest_batch: Optional[int] = None  # a larger one runs out of memory
     fault: Optional[Fault] = None  # what goes wrong
     fault_at: Optional[int] = None  # only at this batch size; default: at each
 
@@ -70,11 +72,15 @@ class Fake:
     def generate(self, prompts: Tokens, new_tokens: int, on_step: Callable[[], None]) -> Tokens:
         fault = self._fault_at(len(prompts))
         _fail(fault, len(prompts))
+        if self._settings.largest_batch is not None and len(prompts) > self._settings.largest_batch:
+            _fail(Fault.oom, len(prompts))
+        taken = np.ones(len(prompts) * self._settings.bytes_per_sequence, dtype=np.int8)
         time.sleep(self._settings.prefill_s * prompts.shape[1] / 1000)
         for _ in range(new_tokens):
             if self._settings.step_s:
                 time.sleep(self._settings.step_s)
             on_step()
+        del taken
         returned = new_tokens - 1 if fault is Fault.short else new_tokens
         return np.broadcast_to(prompts[:, -1:], (len(prompts), returned)).copy()
 

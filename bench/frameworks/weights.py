@@ -65,4 +65,4 @@ def rebuild_buffers(model: nn.Module) -> None:
             if hasattr(module, "inv_freq") and buffer.dtype != torch.float32:
                 module._buffers[name] = buffer = torch.empty_like(buffer, dtype=torch.float32)
             buffer.__dict__.pop("_is_hf_initialized", None)
-        model._init_weights(module)  # type: ignore[operator]
+        model._init_weights(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from hydra import initialize_config_dir
@@ -12,9 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from bench.config import RunConfig
-from bench.errors import SeriesError
+from bench.errors import InvalidSetting, SeriesError
 from bench.sweep.compose import CONF, Composer, register_schemas
 from bench.sweep.ellipsis import ELLIPSIS, expand
 
@@ -22,12 +24,43 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 
-def grid(loader: ConfigLoader, params: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
-    """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params."""
+def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
+    """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
+
+    Axes named in sweep.zip advance together, and combinations that sweep.exclude names are left out.
+    """
     lines = [*(f"{key}={values}" for key, values in params.items()), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
-    [points] = BasicSweeper.split_arguments([_expanded(override) for override in overrides], max_batch_size=None)
-    return points
+    axes = {override.get_key_element(): _values(_expanded(override)) for override in overrides}
+    settings = loader.load_sweep_config(master, [values[0] for values in axes.values()]).sweep
+    blocks = [_zipped(axes, spec) for spec in settings.zip]
+    zipped = {key for spec in settings.zip for key in _keys(spec)}
+    blocks += [[(line,) for line in lines] for key, lines in axes.items() if key not in zipped]
+    points = [[line for block in point for line in block] for point in product(*blocks)]
+    excluded = [_keys(spec) for spec in settings.exclude]
+    return [point for point in points if not any(set(combination) <= set(point) for combination in excluded)]
+
+
+def _keys(spec: str) -> list[str]:
+    return [part.strip() for part in spec.split(",")]
+
+
+def _zipped(axes: Mapping[str, list[str]], spec: str) -> list[tuple[str, ...]]:
+    keys = _keys(spec)
+    for key in keys:
+        if key not in axes:
+            raise InvalidSetting("sweep.zip", spec, f"{key} is not swept; give it values, or take it out of sweep.zip")
+    lengths = {key: len(axes[key]) for key in keys}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key} has {length} values" for key, length in lengths.items())
+        raise InvalidSetting("sweep.zip", spec, f"axes that advance together need equally many values, but {told}")
+    return list(zip(*(axes[key] for key in keys), strict=True))
+
+
+def _values(override: Override) -> list[str]:
+    """The override once per value that it sweeps."""
+    [points] = BasicSweeper.split_arguments([override], max_batch_size=None)
+    return [line for [line] in points]
 
 
 def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:
@@ -37,7 +70,7 @@ def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", list(arguments), RunMode.MULTIRUN)
         composer = Composer(loader, master)
-        return [composer.compose(point) for point in grid(loader, master.hydra.sweeper.params, arguments)]
+        return [composer.compose(point) for point in grid(loader, master, master.hydra.sweeper.params, arguments)]
 
 
 def _expanded(override: Override) -> Override:

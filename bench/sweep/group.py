@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +12,8 @@ from bench import machine
 from bench.measure.monitors import SystemMonitor
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, to_row
-from bench.sweep.plan import Job
-from bench.sweep.resident import JobLost, ResidentWorker
+from bench.sweep.plan import Job, JobKey, Ledger, with_probes
+from bench.sweep.resident import JobLost, ResidentWorker, Slot
 
 
 class Observer(Protocol):
@@ -23,39 +24,67 @@ class Observer(Protocol):
     def finished(self, job: Job, row: Row) -> None: ...
 
 
+class Claim(Protocol):
+    """Whether a job may run here, asked right before it would."""
+
+    def __call__(self, job: JobKey) -> bool: ...
+
+
+@dataclass
 class GroupRunner:
     """Keeps one worker alive as long as jobs share its load key."""
 
-    def __init__(self, store: Store, observer: Observer) -> None:
-        self._store = store
-        self._observer = observer
-        self._worker: ResidentWorker | None = None
-        self._loaded_key: str | None = None
-        self._broken_loads: dict[str, JobLost] = {}
+    store: Store
+    observer: Observer
+    ledger: Ledger = field(default_factory=Ledger)
+    may_run: Claim = lambda job: True
+    slot: Slot = field(default_factory=Slot)
+    stopped_by: str | None = None
+    _worker: ResidentWorker | None = None
+    _loaded_key: str | None = None
+    _broken_loads: dict[str, JobLost] = field(default_factory=dict)
 
     def run(self, jobs: Iterable[Job]) -> None:
+        """Every job gets its row; raises only what keeps rows from being written."""
         try:
-            for job in jobs:
-                self._run_one(job)
+            for job in with_probes(jobs, self.ledger):
+                if self.stopped_by:
+                    return
+                if self.may_run(job.key):
+                    self._run_one(job)
         finally:
             self._recycle()
+
+    def stop(self, reason: str) -> None:
+        """End the job in flight, from another thread: its row says `reason`, and no further job starts."""
+        self.stopped_by = reason
+        if self._worker:
+            self._worker.kill()
 
     def _run_one(self, job: Job) -> None:
         started_at = datetime.now(UTC)
         monitor = SystemMonitor(job.run.measure.interval_s) if job.run.measure.system_metrics else None
-        try:
-            outcome = self._outcome(job, monitor)
-        except KeyboardInterrupt:
-            self._finish(job, Outcome(Status.interrupted, "stopped by Ctrl-C; the same command runs it again"), started_at, None)
-            raise
-        self._finish(job, outcome, started_at, monitor)
+        outcome = self._pruned(job) or self._measured(job, monitor)
+        if self.stopped_by and outcome.status is not Status.ok:
+            outcome = Outcome(Status.interrupted, self.stopped_by)
+        row = to_row(job, outcome, started_at, machine.describe(), monitor.get_history() if monitor else None)
+        self.store.write(row)
+        self.ledger.record(job, outcome.status)
+        self.observer.finished(job, row)
 
-    def _outcome(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
+    def _pruned(self, job: Job) -> Outcome | None:
+        if not job.run.prune or not (smaller := self.ledger.ruled_out_by(job)):
+            return None
+        run = smaller.run
+        needs = f"batch {run.batch_size}, {run.input_tokens} input and {run.output_tokens} output tokens ran out of memory"
+        return Outcome(Status.pruned, f"not run: {needs} ({smaller.run.point_id}), and this needs no less; prune=false runs it anyway")
+
+    def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:
             worker = self._worker_for(job)
             if monitor:
                 monitor.start()
-            return Outcome(Status.ok, measurement=worker.measure(job.run, lambda *repeat: self._observer.repeating(job, *repeat)))
+            return Outcome(Status.ok, measurement=worker.measure(job.run, lambda *repeat: self.observer.repeating(job, *repeat)))
         except JobLost as lost:
             if not lost.worker_lives or lost.status is Status.oom:  # after an oom, memory may stay lost or fragmented
                 self._recycle()
@@ -72,8 +101,8 @@ class GroupRunner:
         if key in self._broken_loads:
             raise self._broken_loads[key]
         self._recycle()
-        self._observer.loading(job)
-        worker = self._worker = ResidentWorker(job.run, self._log(job))
+        self.observer.loading(job)
+        worker = self._worker = ResidentWorker(job.run, self._log(job), self.slot)
         try:
             worker.load(job.run)
         except JobLost as lost:
@@ -82,13 +111,8 @@ class GroupRunner:
         self._loaded_key = key
         return worker
 
-    def _finish(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> None:
-        row = to_row(job, outcome, started_at, machine.describe(), monitor.get_history() if monitor else None)
-        self._store.write(row)
-        self._observer.finished(job, row)
-
     def _log(self, job: Job) -> Path:
-        return self._store.folder / "logs" / f"{job.run.framework.name}-{job.run.load_key}.log"
+        return self.store.folder / "logs" / f"{job.run.framework.name}-{job.run.load_key}.log"
 
     def _recycle(self) -> None:
         if self._worker:

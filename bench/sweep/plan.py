@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 
-from bench.config import Rerun, RunConfig
+from bench.config import MAX_BATCH, Order, Rerun, RunConfig
 from bench.results import Row, Status
 from bench.roofline import seconds_at, shape_of
 
 # Nominal ceilings to weigh points against each other before anything is measured; only their ratio matters.
 _FLOPS_PER_S, _BYTES_PER_S = 5e11, 2e10
+_GUESSED_MAX_BATCH = 64  # for weighing a search whose end nobody knows
+
+JobKey = tuple[str, int]
+"""What tells a job from all others: (config_id, round)."""
+
+# The columns that tell whether a job is done.
+DONE_COLUMNS = ["config_id", "round", "status", "environment_id"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Job:
     round: int
 
     @property
-    def done_key(self) -> tuple[str, int]:
+    def key(self) -> JobKey:
         return self.run.config_id, self.round
 
     @cached_property
@@ -31,9 +39,41 @@ class Job:
         return estimated_s(self.run)
 
     @property
+    def is_search(self) -> bool:
+        return bool(self.run.batch_size == MAX_BATCH)
+
+    @property
     def label(self) -> str:
         run = self.run
         return f"{run.model.name} {run.framework.name} batch {run.batch_size} in {run.input_tokens} out {run.output_tokens}"
+
+    def needs_at_least(self, other: Job) -> bool:
+        """Whether this job needs no less memory than the other, whatever the model does inside."""
+        mine, its = self.run, other.run
+        return (
+            mine.load_key == its.load_key
+            and mine.generation == its.generation
+            and mine.batch_size >= its.batch_size
+            and mine.input_tokens >= its.input_tokens
+            and mine.output_tokens >= its.output_tokens
+        )
+
+
+@dataclass
+class Ledger:
+    """What is known of the jobs: from rows of this environment, and from those that have run since."""
+
+    statuses: dict[JobKey, Status] = field(default_factory=dict)
+    out_of_memory: list[Job] = field(default_factory=list)
+
+    def record(self, job: Job, status: Status) -> None:
+        self.statuses[job.key] = status
+        if status is Status.oom:
+            self.out_of_memory.append(job)
+
+    def ruled_out_by(self, job: Job) -> Job | None:
+        """A job that ran out of memory and needed no more than this one."""
+        return next((smaller for smaller in self.out_of_memory if job.needs_at_least(smaller)), None)
 
 
 @dataclass(frozen=True)
@@ -42,47 +82,106 @@ class Plan:
 
     todo: tuple[Job, ...]
     done: int
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def groups(self) -> list[list[Job]]:
+        return [list(jobs) for _, jobs in groupby(self.todo, key=lambda job: job.run.load_key)]
 
     @property
     def loads(self) -> int:
-        return len(list(groupby(self.todo, key=lambda job: job.run.load_key)))
-
-
-# The columns that tell whether a job is done.
-DONE_COLUMNS = ["config_id", "round", "status", "environment_id"]
+        return len(self.groups)
 
 
 def make_plan(points: Sequence[RunConfig], rows: Iterable[Row], environment_id: str) -> Plan:
-    jobs = _unique(Job(run, number) for number in range(points[0].rounds if points else 0) for run in points)
-    done = _done(rows, environment_id, points[0].rerun) if points else set()
-    todo = [job for job in jobs if job.done_key not in done]
-    return Plan(tuple(_in_order(todo)), len(jobs) - len(todo))
+    """What is left to do of these points, given the rows (with DONE_COLUMNS at least) that are there."""
+    rounds = points[0].rounds if points else 0
+    jobs = _unique(Job(run, number) for number in range(rounds) for run in points)
+    ledger = Ledger()
+    by_key = {job.key: job for job in jobs}
+    for row in rows:
+        key = (row["config_id"], row["round"])
+        if row["environment_id"] == environment_id and _counts(Status(row["status"]), points[0].rerun):
+            ledger.statuses[key] = Status(row["status"])
+            if row["status"] == Status.oom and key in by_key:
+                ledger.out_of_memory.append(by_key[key])
+    todo = [job for job in jobs if job.key not in ledger.statuses and not _search_is_over(job, ledger)]
+    return Plan(tuple(_in_order(todo)), len(jobs) - len(todo), ledger)
+
+
+def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
+    """The jobs, each search for the largest batch as the jobs it consists of.
+
+    Each probe must have been recorded in the ledger before the next one is asked for.
+    """
+    for job in jobs:
+        yield from _search(job, ledger) if job.is_search else (job,)
 
 
 def estimated_s(run: RunConfig) -> float:
     """What a job costs, in nominal seconds: good for comparing points, not for telling the time."""
     shape = shape_of(run.model.architecture)
     repeats = run.num_runs + run.warmup_runs
+    sequences = (_GUESSED_MAX_BATCH if run.batch_size == MAX_BATCH else run.batch_size) * run.generation.num_beams
     if shape is None:
-        return 1e-3 * repeats * run.batch_size * (run.output_tokens + run.input_tokens / 50)
-    sequences = run.batch_size * run.generation.num_beams
+        return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))
     return repeats * seconds_at(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes, _FLOPS_PER_S, _BYTES_PER_S)
 
 
+def _search(job: Job, ledger: Ledger) -> Generator[Job, None, None]:
+    """Find the largest batch that completes, by doubling and bisection with one repeat each, then measure it in full."""
+    completes, fails = 0, None
+    while fails is None or fails - completes > 1:
+        size = max(1, 2 * completes) if fails is None else (completes + fails) // 2
+        probe = job.run.with_batch(size, probe=True)
+        status = yield from _outcome(Job(probe, job.round), ledger)
+        if status is Status.ok:
+            completes = size
+        elif status in (Status.oom, Status.pruned, Status.timeout):
+            fails = size
+        else:
+            return  # it failed for a reason that has nothing to do with its size
+    while completes:  # a full measurement may need a little more than its probe
+        status = yield from _outcome(Job(job.run.with_batch(completes), job.round), ledger)
+        if status is not Status.oom:
+            break
+        completes -= 1
+
+
+def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:
+    """Yield the job unless it is known, and return its status."""
+    if job.key not in ledger.statuses:
+        yield job
+    return ledger.statuses.get(job.key, Status.interrupted)
+
+
+def _search_is_over(job: Job, ledger: Ledger) -> bool:
+    return job.is_search and next(_search(job, ledger), None) is None
+
+
 def _unique(jobs: Iterable[Job]) -> list[Job]:
-    return list({job.done_key: job for job in jobs}.values())
+    return list({job.key: job for job in jobs}.values())
 
 
-def _done(rows: Iterable[Row], environment_id: str, rerun: Rerun) -> set[tuple[str, int]]:
-    def counts(status: Status) -> bool:
-        return status is Status.ok or (rerun is Rerun.missing and status.is_result)
-
-    if rerun is Rerun.all:
-        return set()
-    return {(row["config_id"], row["round"]) for row in rows if row["environment_id"] == environment_id and counts(Status(row["status"]))}
+def _counts(status: Status, rerun: Rerun) -> bool:
+    """Whether a row of this status means that its job need not run again."""
+    return rerun is not Rerun.all and (status is Status.ok or (rerun is Rerun.missing and status.is_result))
 
 
 def _in_order(jobs: list[Job]) -> list[Job]:
-    """Round by round; in each, the models in the order given, and for each model the cheap points first."""
-    model_order = {key: i for i, key in enumerate(dict.fromkeys(job.run.load_key for job in jobs))}
-    return sorted(jobs, key=lambda job: (job.round, model_order[job.run.load_key], job.cost_s))
+    """Round by round, and in each the models in the order given, so that each is loaded once."""
+    models = {key: i for i, key in enumerate(dict.fromkeys(job.run.load_key for job in jobs))}
+    position = {job.key: i for i, job in enumerate(_shuffled(jobs))}
+
+    def rank(job: Job) -> tuple[int, int, float, int]:
+        cost = job.cost_s if job.run.order is Order.cost else 0.0
+        return job.round, models[job.run.load_key], cost, position[job.key]
+
+    return sorted(jobs, key=rank)
+
+
+def _shuffled(jobs: list[Job]) -> list[Job]:
+    """In a random order that the seed alone decides, where order=shuffle; else as they are."""
+    if not jobs or jobs[0].run.order is not Order.shuffle:
+        return jobs
+    return random.Random(jobs[0].run.seed).sample(jobs, len(jobs))

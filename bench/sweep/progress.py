@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 
@@ -46,6 +47,7 @@ class SweepProgress:
         self._total = len(plan.todo)
         self._statuses: Counter[str] = Counter()
         self._drawn_at = 0.0
+        self._lock = threading.Lock()  # jobs of several workers end at once
         columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         # auto_refresh would draw from a thread, in the middle of a repeat.
         self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -69,15 +71,23 @@ class SweepProgress:
         self._draw(f"{job.label} · {kind} {number}/{count} · {self._eta}")
 
     def finished(self, job: Job, row: Row) -> None:
+        with self._lock:
+            self._count(job, row)
+
+    def _count(self, job: Job, row: Row) -> None:
         self._statuses[row["status"]] += 1
         self._eta.finished(job)
-        done = sum(self._statuses.values())
+        done = self.finished_jobs
         self._console.print(
             f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
         )
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)
         self._draw(str(self._eta))
+
+    @property
+    def finished_jobs(self) -> int:
+        return self._statuses.total()
 
     @property
     def failed(self) -> int:

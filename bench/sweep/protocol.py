@@ -8,7 +8,10 @@ from bench.config import RunConfig
 from bench.measure.point import Measurement
 from bench.results import Status
 
+# The worker's environment: its end of the socket pair, and what it may use of the host.
 FD_VARIABLE = "BENCH_WORKER_FD"
+CPUS_VARIABLE = "BENCH_WORKER_CPUS"
+MEMORY_VARIABLE = "BENCH_WORKER_MEMORY_BYTES"
 
 
 @dataclass(frozen=True)

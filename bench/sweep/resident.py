@@ -9,14 +9,29 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
 import bench
-from bench.config import RunConfig
+from bench import machine
+from bench.config import Device, RunConfig
 from bench.measure.point import Measurement
 from bench.results import Status
-from bench.sweep.protocol import FD_VARIABLE, AboutToRepeat, Go, Load, Loaded, Measure, Measured, Refused, Reply, Request
+from bench.sweep.protocol import (
+    CPUS_VARIABLE,
+    FD_VARIABLE,
+    MEMORY_VARIABLE,
+    AboutToRepeat,
+    Go,
+    Load,
+    Loaded,
+    Measure,
+    Measured,
+    Refused,
+    Reply,
+    Request,
+)
 
 OnRepeat = Callable[[str, int, int], None]
 
@@ -30,10 +45,18 @@ class JobLost(Exception):
         self.worker_lives = worker_lives
 
 
-class ResidentWorker:
-    """One child process that holds one loaded model. Any method but close may raise JobLost."""
+@dataclass(frozen=True)
+class Slot:
+    """The part of the host that one worker may use. Empty: all of it."""
 
-    def __init__(self, run: RunConfig, log: Path) -> None:
+    gpus: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
+
+
+class ResidentWorker:
+    """One child process that holds one loaded model. load and measure may raise JobLost."""
+
+    def __init__(self, run: RunConfig, log: Path, slot: Slot) -> None:
         self._log = log
         self._timeout_s = run.timeout_s
         self._connection, theirs = Pipe()
@@ -41,7 +64,7 @@ class ResidentWorker:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bench.sweep.worker"],
-                env=_environment(run, theirs.fileno()),
+                env=_environment(run, slot, theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -49,6 +72,7 @@ class ResidentWorker:
                 start_new_session=True,  # Ctrl-C reaches the launching process alone; killpg takes an engine's children along
             )
         theirs.close()
+        self._oom_kills = _oom_kills()
 
     def load(self, run: RunConfig) -> float:
         """Load the model of this point; returns the seconds it took."""
@@ -68,49 +92,75 @@ class ResidentWorker:
     def close(self) -> None:
         """End the worker: an idle one leaves by itself when the connection closes, a busy one is killed."""
         self._connection.close()
-        try:
-            self._process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            self._kill()
+        self._end(grace_s=0.5)
+
+    def kill(self) -> None:
+        """End the worker now, with all that it started. May be called from another thread: the one that waits sees its death."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _ask(self, request: Request, deadline: float | None = None) -> Reply:
         left_s = self._timeout_s if deadline is None else deadline - time.monotonic()
         try:
             self._connection.send(request)
             if not self._connection.poll(max(0.0, left_s)):
-                self._kill()
+                self._end()
                 raise JobLost(
                     Status.timeout,
                     f"no answer within timeout_s={self._timeout_s:g}, so the worker was ended; raise timeout_s if it only was slow",
                 )
             reply: Reply = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise JobLost(Status.crashed, self._cause_of_death()) from error
+            raise self._lost() from error
         if isinstance(reply, Refused):
             raise JobLost(reply.status, reply.error, worker_lives=True)
         return reply
 
-    def _cause_of_death(self) -> str:
-        self._kill()
+    def _lost(self) -> JobLost:
+        """The worker died: how, and whether the kernel says that it was for memory."""
+        self._end(grace_s=0.2)  # a dying process may still be on its way out, and its own exit code tells more
         code = self._process.returncode
-        if code == -signal.SIGKILL:
-            how = "was killed (SIGKILL), as the kernel does when memory runs out"
-        elif code < 0:
-            how = f"died of {signal.Signals(-code).name}"
-        else:
-            how = f"left with exit code {code}"
-        return f"the worker {how}; its output is in {self._log}"
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return JobLost(
+                Status.oom, "the kernel's out-of-memory killer ended the worker; a lower hardware.memory_limit_gb makes it fail by itself"
+            )
+        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+        return JobLost(Status.crashed, f"the worker {how}; its output is in {self._log}")
 
-    def _kill(self) -> None:
+    def _end(self, grace_s: float = 0.0) -> None:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.2)  # a dying process may still be on its way out: its own exit code tells more
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(grace_s)
+        self.kill()  # also what an ended worker left behind
         self._process.wait()
 
 
-def _environment(run: RunConfig, fd: int) -> dict[str, str]:
+def _oom_kills() -> int:
+    """How often this host's kernel has killed a process for memory: proc_vmstat(5)."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
     root = str(Path(bench.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    threads = {"OMP_NUM_THREADS": str(run.hardware.threads)} if run.hardware.threads else {}
-    return {**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", **threads, **run.hardware.env, FD_VARIABLE: str(fd)}
+    ours = {
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        "PYTHONFAULTHANDLER": "1",
+        FD_VARIABLE: str(fd),
+    }
+    if run.hardware.threads:
+        ours["OMP_NUM_THREADS"] = str(run.hardware.threads)
+    if slot.gpus:
+        ours["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, slot.gpus))
+    if slot.cpus:
+        ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
+    if limit := _memory_limit_bytes(run):
+        ours[MEMORY_VARIABLE] = str(limit)
+    return {**os.environ, **ours, **run.hardware.env}
+
+
+def _memory_limit_bytes(run: RunConfig) -> int | None:
+    """What the worker may take of the host's memory. None on a GPU, where host memory is not what runs out."""
+    if run.hardware.memory_limit_gb is not None:
+        return int(run.hardware.memory_limit_gb * 1e9)
+    on_gpu = run.hardware.device is Device.cuda or (run.hardware.device is Device.auto and machine.describe().gpus)
+    return None if on_gpu else machine.memory_left_bytes()

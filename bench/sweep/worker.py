@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -18,7 +19,19 @@ from bench.frameworks.base import Framework
 from bench.measure.point import measure
 from bench.results import Status
 from bench.roofline import ModelShape
-from bench.sweep.protocol import FD_VARIABLE, AboutToRepeat, Go, Load, Loaded, Measure, Measured, Refused, Reply
+from bench.sweep.protocol import (
+    CPUS_VARIABLE,
+    FD_VARIABLE,
+    MEMORY_VARIABLE,
+    AboutToRepeat,
+    Go,
+    Load,
+    Loaded,
+    Measure,
+    Measured,
+    Refused,
+    Reply,
+)
 
 # How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
@@ -80,10 +93,20 @@ def describe(error: BaseException) -> str:
     return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 
+def _confine(cpus: str | None, memory_bytes: str | None) -> None:
+    """Keep to the given cores, and to the given memory: then an allocation fails here, before the kernel kills something else."""
+    if cpus:
+        os.sched_setaffinity(0, [int(cpu) for cpu in cpus.split(",")])
+    if memory_bytes:
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory_bytes), most))
+
+
 def main() -> None:
     # The kernel ends this process with its parent: no thread has to look, so none disturbs the repeats.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection = Connection(int(os.environ.pop(FD_VARIABLE)))
+    _confine(os.environ.pop(CPUS_VARIABLE, None), os.environ.pop(MEMORY_VARIABLE, None))
     Worker(connection).serve()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -13,15 +13,15 @@ from omegaconf import DictConfig
 @dataclass
 class ResidentLauncherConf:
     _target_: str = "hydra_plugins.bench_plugins.launcher.ResidentLauncher"
-    executor: str = "local"  # where the groups run
+    workers: int = 1  # groups that run side by side, each on its part of the GPUs or cores
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="resident", node=ResidentLauncherConf, provider="bench")
 
 
 class ResidentLauncher(Launcher):
-    def __init__(self, executor: str) -> None:
-        self.executor = executor
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
@@ -32,5 +32,5 @@ class ResidentLauncher(Launcher):
 
         composer = Composer(self.hydra_context.config_loader, self.config)
         points = [composer.compose(overrides) for overrides in job_overrides]
-        run_points(points)
+        run_points(points, self.workers)
         return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]

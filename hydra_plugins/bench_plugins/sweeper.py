@@ -30,6 +30,6 @@ class SeriesSweeper(Sweeper):
     def sweep(self, arguments: List[str]) -> Any:
         from bench.sweep.grid import grid
 
-        points = grid(self.hydra_context.config_loader, self.params, arguments)
+        points = grid(self.hydra_context.config_loader, self.config, self.params, arguments)
         returns = self.launcher.launch(points, initial_job_idx=0)
         return [[job.return_value for job in returns]]
