@@ -6,6 +6,7 @@ BenchError
 ├── UnknownName          a model, framework, ... that does not exist, with the nearest names
 ├── SeriesError          1,2,4,...,63 never lands
 ├── NoRows               an output folder without results
+├── NothingMeasured      rows, but none that holds a measurement
 ├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
@@ -53,6 +54,14 @@ class NoRows(BenchError):
         super().__init__(
             f"no rows in {folder}; expected {folder}/rows/*.parquet. "
             "Run a sweep first (python -m bench.run -m ...), or name the folder it printed at its end"
+        )
+
+
+class NothingMeasured(BenchError):
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"nothing to draw: no point in {folder} was measured, for the reasons above. "
+            "Mend them and run the sweep again; the points without a result are run first"
         )
 
 
