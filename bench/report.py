@@ -26,7 +26,6 @@ def main() -> None:
         sys.exit(f"bench-report: {error}")
 
 
-def main() -> None: ...
 def show(folder: Path, console: Console) -> None:
     """The end of a sweep: its results, what has none and why, its charts, and where everything is."""
     _report([folder], folder, console)
