@@ -7,6 +7,7 @@ BenchError
 ├── SeriesError          1,2,4,...,63 never lands
 ├── NoRows               an output folder without results
 ├── RowNotWritten        a full or broken disk; the sweep stops, and goes on where it was
+├── NothingMeasured      rows, but none that holds a measurement
 ├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
@@ -62,6 +63,14 @@ class RowNotWritten(BenchError):
     def __init__(self, folder: object, reason: str) -> None:
         super().__init__(
             f"a row could not be written to {folder}: {reason}; rows already there are safe. Make room, then run the same command again"
+        )
+
+
+class NothingMeasured(BenchError):
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"nothing to draw: no point in {folder} was measured, for the reasons above. "
+            "Mend them and run the sweep again; the points without a result are run first"
         )
 
 

@@ -1,0 +1,220 @@
+"""The house style of charts: colours that mean something, axes in human units, names at the lines instead of a legend."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import font_manager, patheffects
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+INK, MUTED, FAINT, PANEL, AXIS = "#1B1F24", "#5B6570", "#D9DEE3", "#F5F7F9", "#9AA4AE"
+BAD = "#B3261E"  # kept for failure
+# From light to dark, so that an ordered quantity keeps its order in grey; told apart under all three colour-vision deficiencies.
+_ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
+# Okabe and Ito 2008, without the yellow that vanishes on white; https://jfly.uni-koeln.de/color/
+_UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8A6100", "#000000")
+_MARKERS = "osD^vPX"
+_FRAMEWORKS = ("hf", "deepspeed_tp", "pace")
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)))
+DASHED: Any = (0, (4, 2.5))
+HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no line strikes a text through
+
+_RC: dict[Any, Any] = {
+    "font.size": 10.5,
+    "text.color": INK,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "bench",  # a rerun is byte-identical
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": AXIS,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 3.5,
+    "ytick.major.size": 0,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 5.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Everything drawn and saved within looks alike, and nothing outside it changes."""
+    with mpl.rc_context({**_RC, "font.family": [*_installed_fonts(), "DejaVu Sans"]}):
+        yield
+
+
+@cache
+def _installed_fonts() -> tuple[str, ...]:
+    spec = importlib.util.find_spec("font_source_sans_pro")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    files = [file for folder in folders for weight in ("Regular", "Bold") for file in Path(folder).rglob(f"*-{weight}.ttf")]
+    for file in files:
+        font_manager.fontManager.addfont(str(file))
+    return ("Source Sans Pro",) if files else ()
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    color: str
+    marker: str = "o"
+    dash: Any = "solid"
+
+
+def ordered_styles(count: int) -> list[LineStyle]:
+    """For lines that stand for growing numbers: light to dark."""
+    ramp = LinearSegmentedColormap.from_list("ordered", _ORDERED)
+    return [LineStyle(to_hex(ramp(i / (count - 1) if count > 1 else 1.0))) for i in range(count)]
+
+
+def unordered_styles(names: Sequence[str]) -> list[LineStyle]:
+    """For lines that stand for names: a colour, and a marker that tells them apart in grey.
+
+    A framework looks the same in every picture.
+    """
+    fixed = {name: i for i, name in enumerate(_FRAMEWORKS) if name in names}
+    free = (i for i in range(len(_FRAMEWORKS) + len(names)) if i not in fixed.values())
+    places = [fixed[name] if name in fixed else next(free) for name in names]
+    n = len(_UNORDERED)
+    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], _DASHES[i // n % len(_DASHES)]) for i in places]
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """`stem`.png and `stem`.svg, without a date in them."""
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    for file in files:
+        metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {"Software": None}
+        figure.savefig(file, dpi=200, metadata=metadata)
+    return files
+
+
+def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float = 0.03) -> None:
+    height_pt = figure.get_figheight() * 72
+    figure.text(x, 1 - 14 / height_pt, title, ha="left", va="top", fontsize=15, fontweight="bold", color=INK)
+    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure)
+    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure)
+
+
+def fit(text: Any, figure: Figure, smallest_pt: float = 7.0) -> None:
+    """Make a long text smaller until it ends inside the figure; what still does not fit is cut, and says so."""
+    available = figure.bbox.width * 0.98
+
+    def right() -> float:
+        return float(text.get_window_extent().x1)
+
+    while right() > available and text.get_fontsize() > smallest_pt:
+        text.set_fontsize(text.get_fontsize() - 0.5)
+    while right() > available and len(text.get_text()) > 12:
+        text.set_text(text.get_text()[:-6].rstrip(" ·…") + " …")
+
+
+def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float = 62) -> None:
+    """What the marks mean, in one line under the subtitle, where it never covers data."""
+    top = 1 - y_pt / (figure.get_figheight() * 72)
+    spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
+
+
+def put_caption(ax: Axes, text: str) -> None:
+    """The name of the vertical axis, level, inside its top left corner."""
+    ax.text(0.008, 0.985, text, transform=ax.transAxes, ha="left", va="top", color=MUTED, fontsize=10, path_effects=[HALO])
+
+
+@dataclass(frozen=True)
+class EndLabel:
+    x: float
+    y: float
+    text: str
+    color: str
+
+
+def put_end_labels(ax: Axes, labels: Sequence[EndLabel], size: float = 10, gap_pt: float = 13) -> list[Annotation]:
+    """Each line's name right of its last point, moved apart where they would overlap."""
+    points: Any = ax.transData.transform([(label.x, label.y) for label in labels]) if labels else []
+    pixel = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    heights = spread([y for _, y in points], gap_pt * pixel)
+    return [_end_label(ax, label, (height - y) / pixel, size) for label, (_, y), height in zip(labels, points, heights, strict=True)]
+
+
+def _end_label(ax: Axes, label: EndLabel, shift_pt: float, size: float) -> Annotation:
+    moved = abs(shift_pt) > 2
+    leader = {"arrowstyle": "-", "color": label.color, "lw": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 3} if moved else None
+    return ax.annotate(
+        label.text,
+        xy=(label.x, label.y),
+        xytext=(11 if moved else 7, shift_pt),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        color=label.color,
+        fontsize=size,
+        fontweight="bold",
+        annotation_clip=False,
+        zorder=6,
+        path_effects=[HALO],
+        arrowprops=leader,
+    )
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """The same values, moved apart as little as can be so that neighbours are `gap` away.
+
+    Values that crowd become a block, evenly spaced around their mean; blocks that meet become one.
+    """
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    blocks: list[list[float]] = []  # [centre, how many]
+    for i in order:
+        blocks.append([values[i], 1])
+        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
+            centre, count = blocks.pop()
+            other, many = blocks[-1]
+            blocks[-1] = [(centre * count + other * many) / (count + many), count + many]
+    placed = [centre + gap * (k - (count - 1) / 2) for centre, count in blocks for k in range(int(count))]
+    return [height for _, height in sorted(zip(order, placed, strict=True))]
+
+
+def fit_right(figure: Figure, texts: Sequence[Annotation], pad_pt: float = 8) -> None:
+    """Pull the panels' right edge in until the line names lie inside the figure."""
+    for _ in range(3):
+        width = figure.bbox.width
+        edge = max((text.get_window_extent().x1 for text in texts), default=0.0)
+        over = (edge - (width - pad_pt * figure.dpi / 72)) / width
+        if over <= 0.001:
+            return
+        figure.subplots_adjust(right=max(0.4, figure.subplotpars.right - over))
+
+
+def text_on(background: str) -> str:
+    """Dark or white text, whichever has more contrast on this background (WCAG 2.1, relative luminance)."""
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.0585 else INK

@@ -1,0 +1,128 @@
+"""Results in words: a table for the terminal, the same as Markdown, and why some points have no result."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from bench.analysis.fields import GRID, field_of
+from bench.analysis.tables import facts, telling_apart
+from bench.results import Status
+from bench.units import format_seconds
+
+_MOST_LINES = 40
+_MOST_REASONS = 8
+# What a narrow terminal can do without, the first first.
+_DROPPED_FIRST = ("tpot_s", "latency_range", "ttft_s")
+
+
+def results_table(settings: pd.DataFrame) -> pd.DataFrame:
+    """What was measured, as text: what tells the settings apart, then the figures."""
+    ok = settings[settings["status"] == Status.ok]
+    keys = [*telling_apart(settings), *(column for column in GRID if settings[column].nunique() > 1)]
+    shown = [*keys, "latency_s", *(column for column in ("ttft_s", "tpot_s") if ok[column].notna().any()), "output_tok_s"]
+    text = pd.DataFrame({column: ok[column].map(field_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
+    text["latency_s"] = [f"{latency} ~" if noisy else latency for latency, noisy in zip(text["latency_s"], ok["noisy"], strict=True)]
+    if (ok["repeats"] > 1).any():
+        text.insert(
+            len(keys) + 1, "latency_range", ok["latency_s_min"].map(format_seconds) + " to " + ok["latency_s_max"].map(format_seconds)
+        )
+    return text
+
+
+def print_results(settings: pd.DataFrame, console: Console) -> None:
+    """The table of results, at most 40 lines of it, as wide as the terminal allows."""
+    text = results_table(settings)
+    if text.empty:
+        return
+    table = _fitting(text.head(_MOST_LINES), " · ".join(facts(settings)), console)
+    console.print(table)
+    if len(text) > _MOST_LINES:
+        console.print(f"... and {len(text) - _MOST_LINES} more settings", highlight=False)
+    for line in _noise(settings):
+        console.print(line, highlight=False, markup=False)
+
+
+def print_failures(jobs: pd.DataFrame, console: Console) -> None:
+    for line in failures(jobs):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def failures(jobs: pd.DataFrame) -> list[str]:
+    """Each reason why jobs have no result, with their number and the first of them."""
+    bad = jobs[jobs["status"] != Status.ok]
+    reasons = bad["error"].map(_first_line)
+    groups = list(bad.groupby([bad["status"], reasons], sort=False))
+    lines = [f"{len(group)} {status}: {_where(group)}{f' ({reason})' if reason else ''}" for (status, reason), group in groups]
+    hidden = len(lines) - _MOST_REASONS
+    return [*lines[:_MOST_REASONS], *([f"... and {hidden} more reasons"] if hidden > 0 else [])]
+
+
+def markdown(jobs: pd.DataFrame, settings: pd.DataFrame) -> str:
+    """For a pull request or a chat: what was held fixed, the table, what has no result."""
+    text = results_table(settings)
+    parts = [f"**{_escaped(' · '.join(facts(settings)))}**"]
+    if len(text):
+        heads = [_head(str(column)) for column in text]
+        rows = [heads, ["---:" if column not in telling_apart(settings) else "---" for column in text], *text.to_numpy().tolist()]
+        parts.append("\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows))
+    parts += ["\n".join(f"- {_escaped(line)}" for line in lines) for lines in (_noise(settings), failures(jobs)) if lines]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
+    drop = [column for column in _DROPPED_FIRST if column in text]
+    for count in range(len(drop) + 1):
+        table = _as_rich(text.drop(columns=drop[:count]), title)
+        if Measurement.get(console, console.options.update(width=10_000), table).maximum <= console.width:
+            break
+    return table
+
+
+def _as_rich(text: pd.DataFrame, title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in map(str, text):
+        numeric = column in GRID or column.endswith(("_s", "_range"))
+        table.add_column(_head(column), justify="right" if numeric else "left", header_style="bold", overflow="fold")
+    for row in text.itertuples(index=False):
+        table.add_row(*row)
+    return table
+
+
+def _head(column: str) -> str:
+    return "min to max" if column == "latency_range" else field_of(column).head
+
+
+def _noise(settings: pd.DataFrame) -> list[str]:
+    noisy = settings[settings["noisy"].eq(True)]
+    reasons = list(dict.fromkeys(reason for reasons in noisy["noise"] for reason in reasons))
+    return [f"~ noisy: {', '.join(reasons)}"] if len(noisy) else []
+
+
+def _first_line(error: object) -> str:
+    return error.partition("\n")[0] if isinstance(error, str) else ""
+
+
+def _where(group: pd.DataFrame) -> str:
+    named = [column for column in ("model", "framework") if group[column].nunique() > 1]
+    settings = [
+        " ".join([*(str(row[column]) for column in named), *(f"{field_of(column).head} {row[column]}" for column in GRID)])
+        for _, row in group.head(3).iterrows()
+    ]
+    return ", ".join(settings) + (", ..." if len(group) > 3 else "")
+
+
+def _escaped(text: str) -> str:
+    escapes: dict[str, str | int | None] = {
+        "\\": "\\\\",
+        "|": "\\|",
+        "<": "&lt;",
+        "*": "\\*",
+        "_": "\\_",
+        "`": "\\`",
+        "[": "\\[",
+        "\n": " ",
+    }
+    return text.translate(str.maketrans(escapes))

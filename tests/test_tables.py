@@ -1,0 +1,114 @@
+"""Rows to tables: which row counts, what tells settings apart, and what the terminal shows."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.analysis import summary, tables
+from bench.errors import NoRows
+from tests import synthetic
+
+
+def printed(folder: Path, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    jobs = tables.jobs([folder])
+    summary.print_results(tables.settings(jobs), console)
+    summary.print_failures(jobs, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_latest_row_of_a_job_counts(tmp_path: Path) -> None:
+    rows = synthetic.sweep(batch_size=[1], output_tokens=[11])
+    again = {**rows[0], "started_at": rows[0]["started_at"] + timedelta(hours=1), "latencies_s": [9.0]}
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, [again, *rows])]))
+    assert settings["latency_s"].tolist() == [9.0]
+
+
+def test_rounds_are_pooled_and_their_whole_spread_is_kept(tmp_path: Path) -> None:
+    first = {**synthetic.sweep(batch_size=[2], output_tokens=[10])[0], "latencies_s": [1.0, 2.0]}
+    second = {**first, "round": 1, "latencies_s": [4.0]}
+    [setting] = tables.settings(tables.jobs([synthetic.write(tmp_path, [first, second])])).to_dict("records")
+    assert (setting["latency_s"], setting["latency_s_min"], setting["latency_s_max"], setting["repeats"]) == (2.0, 1.0, 4.0, 3)
+    assert setting["output_tok_s"] == 2 * 10 / 2.0
+    assert (setting["output_tok_s_min"], setting["output_tok_s_max"]) == (5.0, 20.0)
+
+
+def test_a_failed_round_does_not_hide_a_good_one(tmp_path: Path) -> None:
+    good = synthetic.sweep(batch_size=[1], output_tokens=[11])[0]
+    bad = {**good, "round": 1, "status": "crashed", "latencies_s": None, "started_at": good["started_at"] + timedelta(hours=1)}
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, [good, bad])]))
+    assert settings["status"].tolist() == ["ok"]
+
+
+def test_a_changed_environment_is_another_setting_told_by_its_version(tmp_path: Path) -> None:
+    before = synthetic.sweep()
+    after = [{**row, "environment_id": "there", "torch": "2.14.0"} for row in before]
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path / "a", before), synthetic.write(tmp_path / "b", after)]))
+    assert len(settings) == 2 * len(before)
+    assert tables.telling_apart(settings) == ["torch"]
+
+
+def test_settings_without_a_column_of_their_own_still_tell_series_apart(tmp_path: Path) -> None:
+    def with_cache(kind: str) -> list[dict[str, object]]:
+        config = f'{{"framework":{{"name":"pace","kv_cache":"{kind}"}}}}'
+        return [{**row, "config": config, "point_id": row["point_id"] + kind} for row in synthetic.sweep(framework=["pace"])]
+
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, [*with_cache("BMC"), *with_cache("PAGED")])]))
+    assert tables.telling_apart(settings) == ["framework.kv_cache"]
+
+
+def test_an_out_of_memory_point_belongs_to_the_curve_of_the_points_that_loaded(tmp_path: Path) -> None:
+    # The row of a point that never loaded only knows the host, not the GPU that the engine would have named.
+    rows = synthetic.sweep(most_tokens=500)
+    rows = [row if row["status"] == "ok" else {**row, "hardware": "AMD EPYC (2 CPUs)", "threads": None} for row in rows]
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, rows)]))
+    assert "oom" in set(settings["status"])
+    assert set(settings["hardware"]) == {"1xA100-80GB"}
+
+
+def test_what_all_settings_share_is_said_once(tmp_path: Path) -> None:
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, synthetic.sweep(framework=["hf", "pace"]))]))
+    assert tables.facts(settings) == ["LLaMA-7B", "1xA100-80GB", "bf16", "128 prompt tokens"]
+    assert tables.telling_apart(settings) == ["framework"]
+
+
+def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NoRows, match="no rows in"):
+        tables.jobs([tmp_path / "nowhere"])
+
+
+def test_the_table_fits_eighty_columns_and_says_how_many_lines_it_leaves_out(tmp_path: Path) -> None:
+    many = synthetic.sweep(framework=["hf", "deepspeed_tp", "pace"], batch_size=[1, 2, 4, 8, 16, 32], most_tokens=5_000)
+    text = printed(synthetic.write(tmp_path, many))
+    assert max(map(len, text.splitlines()[:42])) <= 80
+    assert "... and 11 more settings" in text
+    assert "3 oom: hf in 128 out 101 batch 32, " in text
+
+
+def test_each_reason_for_a_missing_result_is_told_once_with_its_first_points(tmp_path: Path) -> None:
+    rows = synthetic.sweep(most_tokens=900)
+    rows[0] |= {"status": "crashed", "error": "killed by signal 9\n  traceback"}
+    text = printed(synthetic.write(tmp_path, rows))
+    assert "1 crashed: in 128 out 1 batch 1 (killed by signal 9)" in text
+    assert "4 oom: in 128 out 1 batch 8, in 128 out 11 batch 8, in 128 out 101 batch 4, ... (CUDA out of memory)" in text
+
+
+def test_a_noisy_result_is_shown_with_its_warning(tmp_path: Path) -> None:
+    rows = synthetic.sweep(batch_size=[1, 2], output_tokens=[11])
+    rows[0] |= {"noisy": True, "noise": ["other load 35 %"]}
+    text = printed(synthetic.write(tmp_path, rows))
+    assert " ~ " in text
+    assert "~ noisy: other load 35 %" in text
+
+
+def test_markdown_escapes_what_could_be_taken_for_markup(tmp_path: Path) -> None:
+    jobs = tables.jobs([synthetic.write(tmp_path, synthetic.sweep(model=["<img src=x>|*a*", "b"]))])
+    text = summary.markdown(jobs, tables.settings(jobs))
+    assert r"&lt;img src=x>\|\*a\*" in text
+    assert text.count("\n|") == 2 + 24
