@@ -16,6 +16,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "intermediate": ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"),
     "vocab": ("vocab_size",),
+    "experts": ("num_local_experts",),
+    "experts_per_token": ("num_experts_per_tok",),
 }
 # Families whose feed-forward layer has a gate beside the up projection (SwiGLU: three matrices, not two).
 _GATED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"}
@@ -38,14 +40,25 @@ class ModelShape:
     tied: bool
     n_params: int
     max_positions: int | None = None
+    experts: int = 1  # feed-forward layers beside each other (mixture of experts)
+    experts_per_token: int = 1
 
     @property
     def matmul_params(self) -> int:
         """Parameters that every token is multiplied with: the layers' matrices and the head, not the embedding."""
         q_and_out = 2 * self.hidden * self.heads * self.head_dim
         k_and_v = 2 * self.hidden * self.kv_heads * self.head_dim
-        feed_forward = (3 if self.gated else 2) * self.hidden * self.intermediate
-        return self.layers * (q_and_out + k_and_v + feed_forward) + self.vocab * self.hidden
+        return self.layers * (q_and_out + k_and_v + self.experts_per_token * self._expert_params) + self.vocab * self.hidden
+
+    @property
+    def _expert_params(self) -> int:
+        return (3 if self.gated else 2) * self.hidden * self.intermediate
+
+    @property
+    def all_params(self) -> int:
+        """What the matrices add up to: with the embedding, and with the experts that a token passes by."""
+        passed_by = self.layers * (self.experts - self.experts_per_token) * self._expert_params
+        return self.matmul_params + passed_by + (0 if self.tied else self.vocab * self.hidden)
 
     def counted(self, n_params: int) -> ModelShape:
         return replace(self, n_params=n_params)
@@ -77,9 +90,10 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         tied=bool(architecture.get("tie_word_embeddings", family not in _UNTIED_BY_DEFAULT)),
         n_params=0,
         max_positions=next((int(architecture[key]) for key in POSITION_KEYS if architecture.get(key)), None),
+        experts=int(sizes["experts"] or 1),
+        experts_per_token=int(sizes["experts_per_token"] or 1),
     )
-    embedding = 0 if shape.tied else shape.vocab * shape.hidden
-    return shape.counted(shape.matmul_params + embedding)
+    return shape.counted(shape.all_params)
 
 
 def prefill_flops(shape: ModelShape, batch_size: int, input_tokens: int) -> float:
