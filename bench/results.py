@@ -221,7 +221,7 @@ class Store:
 
 
 # What tells one row from all others.
-_IDENTITY = ("started_at", "config_id", "round", "host")
+_IDENTITY = ("started_at", "point_id", "config_id", "round", "host")
 
 
 def _unique(rows: pa.Table) -> pa.Table:
