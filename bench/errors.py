@@ -8,6 +8,7 @@ BenchError
 ├── NoRows               an output folder without results
 ├── RowNotWritten        a full or broken disk; the sweep stops, and goes on where it was
 ├── NothingMeasured      rows, but none that holds a measurement
+├── MissingExtra         an optional package is not installed, with the pip command
 ├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
@@ -72,6 +73,11 @@ class NothingMeasured(BenchError):
             f"nothing to draw: no point in {folder} was measured, for the reasons above. "
             "Mend them and run the sweep again; the points without a result are run first"
         )
+
+
+class MissingExtra(BenchError):
+    def __init__(self, setting: str, package: str, extra: str) -> None:
+        super().__init__(f"{setting} needs {package}, which is not installed; pip install 'llm-bench-sweep[{extra}]'")
 
 
 class Unsupported(BenchError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -170,13 +170,17 @@ class Store:
         """The files that hold rows."""
         return frozenset(file.name for file in self._files())
 
+    def rows_in(self, names: Iterable[str]) -> list[Row]:
+        """The rows of these files, in the order of their names."""
+        return [row for name in sorted(names) for row in _read_file(self.rows_folder / name, SCHEMA).to_pylist()]
+
     def status_since(self, config_id: str, round_number: int, names: frozenset[str]) -> Status | None:
         """The status of a row of this job that another process wrote after `names` were taken; None where there is none."""
         ending = f"-{config_id}-{round_number}.parquet"
         newer = sorted(name for name in self.names() - names if name.endswith(ending))
         if not newer:
             return None
-        return Status(pq.read_table(self.rows_folder / newer[-1], columns=["status"])["status"][0].as_py())
+        return Status(self.rows_in(newer[-1:])[0]["status"])
 
     def compact(self) -> None:
         """Merge all files into one: ten thousand small files take half a minute to read, one takes a moment.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,9 @@ from bench.errors import BenchError, PointsFailed
 from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
 from bench.sweep.help import help_page
 
+if TYPE_CHECKING:
+    from bench.sweep.conductor import Placement
+
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def one_point(config: DictConfig) -> None:
@@ -32,13 +36,15 @@ def one_point(config: DictConfig) -> None:
 _single: list[DictConfig] = []
 
 
-def run_points(points: Sequence[RunConfig], workers: int = 1) -> None:
+def run_points(points: Sequence[RunConfig], placement: Placement | None = None) -> None:
     """Run a sweep, then show its table and draw its charts. Raises PointsFailed where a point has no result."""
     from bench.sweep.conductor import run_sweep
 
     console = Console()
-    sweep = run_sweep(points, console, workers)
-    if points[0].report:
+    sweep = run_sweep(points, console, placement)
+    if sweep.elsewhere:
+        console.print(f"{sweep.elsewhere} jobs are under way; the same command collects them", highlight=False)
+    elif points[0].report:
         from bench.report import show
 
         show(sweep.folder, console)

@@ -2,55 +2,137 @@
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from bench import machine
 from bench.config import RunConfig
-from bench.errors import InvalidSetting
-from bench.results import Store
+from bench.errors import InvalidSetting, UnknownName
+from bench.machine import Machine
+from bench.results import Row, Store
 from bench.sweep.claims import Claims
-from bench.sweep.group import GroupRunner
+from bench.sweep.cluster import collect
+from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.local import run_locally
 from bench.sweep.plan import DONE_COLUMNS, JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
+from bench.sweep.resident import Slot
 
 MANY_FILES = 500  # from here on, reading them one by one is what a resumed sweep waits for
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where the groups of a sweep run."""
+
+    executor: str = "local"  # local, slurm or ray
+    workers: int = 1  # local: groups that run side by side, each on its part of the GPUs or cores
+    detach: bool = False  # slurm: submit and return; the same command later collects
+    params: Mapping[str, Any] = field(default_factory=dict)  # slurm: submitit's parameters; ray: options of its tasks, and init
+
+    def __post_init__(self) -> None:
+        if self.executor not in (known := ("local", "slurm", "ray")):
+            raise UnknownName("executor", self.executor, known, "as in hydra.launcher.executor=slurm")
+        if self.workers < 1:
+            raise InvalidSetting("hydra.launcher.workers", self.workers, "must be at least 1")
+        if self.detach and self.executor != "slurm":
+            raise InvalidSetting(
+                "hydra.launcher.detach", True, f"executor={self.executor} ends with this process; only executor=slurm goes on alone"
+            )
+
+
+@dataclass(frozen=True)
 class Finished:
     folder: Path
-    ran: int
-    failed: int  # jobs without a result: crashed, failed, timed out
+    ran: int = 0
+    failed: int = 0  # jobs without a result: crashed, failed, timed out
+    elsewhere: int = 0  # jobs that other processes run, or that a cluster goes on with
 
 
-def run_sweep(points: Sequence[RunConfig], console: Console, workers: int = 1) -> Finished:
+def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placement | None = None) -> Finished:
     """Run what is not done yet, a row for each job.
 
     Raises InvalidSetting where the output folder is no good, RowNotWritten where the disk is full, and
     KeyboardInterrupt, for SIGTERM too, once the jobs in flight have their rows.
     """
+    placement = placement or Placement()
     store = Store(one_folder(points))
     store.prepare()
     claims = Claims(store.folder)
     names, host = store.names(), machine.describe()
-    plan = make_plan(points, store.rows(DONE_COLUMNS), host.fingerprint)
+    rows = [row for row in store.rows(DONE_COLUMNS) if _is_current(row, host, placement)]
+    plan = make_plan(points, rows)
     console.print(announcement(plan, host.summary), highlight=False, markup=False)
-    gate = _Gate(store, claims, names, plan.ledger)
+    sweep = _Sweep(store, plan, claims, names, placement, console)
     with SweepProgress(plan, console) as progress, _terminated_like_interrupted():
-        run_locally(plan.groups, lambda slot: GroupRunner(store, progress, plan.ledger, gate, slot), workers)
-    if gate.elsewhere:
-        console.print(f"{gate.elsewhere} jobs were left to another process that works on {store.folder}", highlight=False)
-    if len(store.names()) >= MANY_FILES and not claims.shared:
+        elsewhere = getattr(sweep, placement.executor)(progress)
+    if len(store.names()) >= MANY_FILES and not claims.shared and not elsewhere:
         store.compact()
     claims.close()
-    return Finished(store.folder, progress.finished_jobs, progress.failed)
+    return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere)
+
+
+def _is_current(row: Row, host: Machine, placement: Placement) -> bool:
+    """Whether a row counts for this host. On a cluster nobody knows beforehand which host will take a job: there the versions count."""
+    if placement.executor == "local":
+        return bool(row["environment_id"] == host.fingerprint)
+    return bool(json.loads(row["environment"] or "{}").get("packages") == host.packages)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A planned sweep; a method per executor, each returns how many jobs are in the hands of somebody else."""
+
+    store: Store
+    plan: Plan
+    claims: Claims
+    names: frozenset[str]
+    placement: Placement
+    console: Console
+
+    def local(self, observer: Observer) -> int:
+        gate = _Gate(self.store, self.claims, self.names, self.plan.ledger)
+
+        def make_runner(slot: Slot) -> GroupRunner:
+            return GroupRunner(self.store, observer, self.plan.ledger, gate, slot)
+
+        if self.plan.todo:
+            run_locally(self.plan.groups, make_runner, self.placement.workers)
+        if gate.elsewhere:
+            self.console.print(f"{gate.elsewhere} jobs were left to another process that works on {self.store.folder}", highlight=False)
+        return gate.elsewhere
+
+    def slurm(self, observer: Observer) -> int:
+        from bench.sweep import slurm
+
+        submissions = slurm.Submissions(self.store)
+        placed = submissions.alive(self.plan.todo)
+        under_way = {job.key for group in placed for job in group.jobs}
+        new = [[job for job in group if job.key not in under_way] for group in self.plan.groups]
+        submitted = slurm.submit([group for group in new if group], self.store, self.plan.ledger, self.placement.params)
+        submissions.add(submitted)
+        placed += submitted
+        if placed:
+            self.console.print(f"Slurm jobs: {' '.join(group.job_id for group in placed)}", highlight=False)
+        if self.placement.detach:
+            return sum(len(group.jobs) for group in placed)
+        collect(placed, self.store, self.names, observer, self.plan.ledger)
+        return 0
+
+    def ray(self, observer: Observer) -> int:
+        from bench.sweep import ray
+
+        if self.plan.todo:
+            with ray.placed(self.plan.groups, self.store, self.plan.ledger, self.placement.params) as tasks:
+                collect(tasks, self.store, self.names, observer, self.plan.ledger)
+        return 0
 
 
 @dataclass

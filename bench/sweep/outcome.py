@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bench import __version__, machine
-from bench.config import RunConfig, canonical_json
+from bench.config import MAX_BATCH, RunConfig, canonical_json
 from bench.machine import Machine
 from bench.measure.monitors import History
 from bench.measure.point import Measurement
@@ -53,7 +53,7 @@ def _asked(run: RunConfig) -> Row:
         "framework": run.framework.name,
         "framework_args": canonical_json(run.as_dict["framework"]),
         "tp": getattr(run.framework, "tp", 1),
-        "batch_size": run.batch_size,
+        "batch_size": None if run.batch_size == MAX_BATCH else run.batch_size,
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
         "num_beams": run.generation.num_beams,

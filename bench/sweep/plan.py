@@ -20,7 +20,7 @@ JobKey = tuple[str, int]
 """What tells a job from all others: (config_id, round)."""
 
 # The columns that tell whether a job is done.
-DONE_COLUMNS = ["config_id", "round", "status", "environment_id"]
+DONE_COLUMNS = ["config_id", "round", "status", "environment_id", "environment"]
 
 
 @dataclass(frozen=True)
@@ -93,20 +93,24 @@ class Plan:
         return len(self.groups)
 
 
-def make_plan(points: Sequence[RunConfig], rows: Iterable[Row], environment_id: str) -> Plan:
-    """What is left to do of these points, given the rows (with DONE_COLUMNS at least) that are there."""
+def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
+    """What is left to do of these points, given the rows (with DONE_COLUMNS at least) of this environment."""
     rounds = points[0].rounds if points else 0
     jobs = _unique(Job(run, number) for number in range(rounds) for run in points)
     ledger = Ledger()
     by_key = {job.key: job for job in jobs}
     for row in rows:
         key = (row["config_id"], row["round"])
-        if row["environment_id"] == environment_id and _counts(Status(row["status"]), points[0].rerun):
+        if points and _counts(Status(row["status"]), points[0].rerun):
             ledger.statuses[key] = Status(row["status"])
             if row["status"] == Status.oom and key in by_key:
                 ledger.out_of_memory.append(by_key[key])
-    todo = [job for job in jobs if job.key not in ledger.statuses and not _search_is_over(job, ledger)]
+    todo = unfinished(jobs, ledger)
     return Plan(tuple(_in_order(todo)), len(jobs) - len(todo), ledger)
+
+
+def unfinished(jobs: Iterable[Job], ledger: Ledger) -> list[Job]:
+    return [job for job in jobs if job.key not in ledger.statuses and not _search_is_over(job, ledger)]
 
 
 def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:

@@ -1,7 +1,7 @@
 """hydra/launcher=resident: checks every point before the first one starts, then runs them with each model loaded once."""
 
-from dataclasses import dataclass
-from typing import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Dict, Sequence
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -13,15 +13,18 @@ from omegaconf import DictConfig
 @dataclass
 class ResidentLauncherConf:
     _target_: str = "hydra_plugins.bench_plugins.launcher.ResidentLauncher"
-    workers: int = 1  # groups that run side by side, each on its part of the GPUs or cores
+    executor: str = "local"  # local, slurm or ray
+    workers: int = 1  # local: groups that run side by side, each on its part of the GPUs or cores
+    detach: bool = False  # slurm: submit and return; the same command later collects
+    params: Dict[str, Any] = field(default_factory=dict)  # slurm: submitit's parameters; ray: options of its tasks, and init
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="resident", node=ResidentLauncherConf, provider="bench")
 
 
 class ResidentLauncher(Launcher):
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, **placement: Any) -> None:
+        self.placement = placement
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
@@ -29,8 +32,9 @@ class ResidentLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from bench.run import run_points
         from bench.sweep.compose import Composer
+        from bench.sweep.conductor import Placement
 
         composer = Composer(self.hydra_context.config_loader, self.config)
         points = [composer.compose(overrides) for overrides in job_overrides]
-        run_points(points, self.workers)
+        run_points(points, Placement(**self.placement))
         return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]

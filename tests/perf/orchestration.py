@@ -71,7 +71,7 @@ def sweep_efficiency() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         store.prepare()
-        GroupRunner(store, watch).run(make_plan(points, [], "").todo)
+        GroupRunner(store, watch).run(make_plan(points, []).todo)
     assert watch.began_at is not None
     share = watch.spent_s / (watch.ended_at - watch.began_at)
     return [Figure(f"demo, {len(points)} points: share of wall time inside warm-ups and repeats", f"{share:.1%}", "≥ 95 %", share >= 0.95)]

@@ -1,0 +1,57 @@
+"""executor=ray: each group as a Ray task, with the GPUs and cores that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import MissingExtra
+from bench.results import Status, Store
+from bench.sweep.cluster import run_group
+from bench.sweep.outcome import Outcome
+from bench.sweep.plan import Job, Ledger
+
+
+@dataclass(frozen=True)
+class RayTask:
+    """A group in the hands of Ray."""
+
+    reference: Any
+    jobs: Sequence[Job]
+
+    def ended(self) -> Outcome | None:
+        import ray
+
+        done, _ = ray.wait([self.reference], timeout=0)
+        if not done:
+            return None
+        try:
+            ray.get(self.reference)
+        except Exception as error:  # whatever a remote process may die of
+            reason = str(error).strip().splitlines()[-1]
+            return Outcome(Status.crashed, f"its Ray task ended before this was done ({type(error).__name__}: {reason})")
+        return Outcome(Status.crashed, "its Ray task ended without a row for it; see the logs folder")
+
+    def cancel(self) -> None:
+        import ray
+
+        ray.cancel(self.reference, force=True)
+
+
+@contextmanager
+def placed(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> Iterator[list[RayTask]]:
+    """Hand each group to Ray, and leave Ray at the end. `params`: `init` for ray.init, the rest (num_gpus, num_cpus, ...) for the tasks."""
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("executor=ray", "ray", "ray") from None
+    options = dict(params)
+    ray.init(**{"include_dashboard": False, "log_to_driver": False, "logging_level": "error", **options.pop("init", {})})
+    try:
+        task = ray.remote(max_retries=0, **options)(run_group)  # a second try would measure what has a row already
+        folder = str(store.folder.absolute())
+        yield [RayTask(task.remote(list(group), folder, ledger, "the Ray task"), list(group)) for group in groups]
+    finally:
+        ray.shutdown()
