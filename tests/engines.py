@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig, Weights
 from bench.measure.point import Measurement
-from bench.sweep.resident import ResidentWorker
+from bench.sweep.resident import ResidentWorker, Slot
 
 LLAMA = {
     "model_type": "llama",
@@ -41,7 +41,7 @@ def point(framework: FrameworkConfig, architecture: dict[str, Any] | None = None
 
 def measured(run: RunConfig, folder: Path, on_repeat: Callable[[ResidentWorker], None] = lambda _: None) -> Measurement:
     """Measure a point as a sweep does it. Raises JobLost."""
-    worker = ResidentWorker(run, folder / "log")
+    worker = ResidentWorker(run, folder / "log", Slot())
     try:
         worker.load(run)
         return worker.measure(run, lambda *_: on_repeat(worker))

@@ -19,7 +19,7 @@ from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, refus
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
 from bench.roofline import shape_of
-from bench.sweep.resident import JobLost, ResidentWorker
+from bench.sweep.resident import JobLost, ResidentWorker, Slot
 from tests.engines import LLAMA, measured, point, save_pretrained
 
 needs_deepspeed = pytest.mark.skipif(
@@ -93,7 +93,7 @@ def test_a_rank_that_is_killed_ends_the_point_and_leaves_nothing_behind(tmp_path
 @needs_deepspeed
 def test_ranks_die_with_their_worker(tmp_path: Path) -> None:
     run = point(deepspeed(tp=2))
-    worker = ResidentWorker(run, tmp_path / "log")
+    worker = ResidentWorker(run, tmp_path / "log", Slot())
     worker.load(run)
     process = psutil.Process(worker._process.pid)
     children = process.children(recursive=True)
