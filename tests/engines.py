@@ -49,12 +49,12 @@ def measured(run: RunConfig, folder: Path, on_repeat: Callable[[ResidentWorker],
         worker.close()
 
 
-def save_pretrained(folder: Path, architecture: dict[str, Any] | None = None) -> Path:
+def save_pretrained(folder: Path, architecture: dict[str, Any] | None = None, vocab_size: int = 8192) -> Path:
     """Save a model with random weights, and the embedded tokenizer, as save_pretrained leaves it."""
+    from bench.data import embedded_tokenizer
     from bench.frameworks import models
-    from bench.measure.workload import embedded_tokenizer
 
-    sizes = {**(architecture or LLAMA), "vocab_size": 8192}
+    sizes = {**(architecture or LLAMA), "vocab_size": vocab_size}
     models.build(ModelConfig(name="saved", architecture=sizes), "cpu", seed=3).save_pretrained(folder)
     embedded_tokenizer().save_pretrained(folder)
     return folder

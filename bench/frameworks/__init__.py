@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FRAMEWORKS = {
     "hf": "bench.frameworks.hf:HuggingFace",
     "deepspeed_tp": "bench.frameworks.deepspeed_tp:DeepSpeedTP",
+    "pace": "bench.frameworks.pace:Pace",
     "fake": "bench.frameworks.fake:Fake",
 }
 ENTRY_POINTS = "bench.frameworks"

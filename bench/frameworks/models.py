@@ -69,6 +69,14 @@ def config_of(model: ModelConfig) -> Any:
         return AutoConfig.for_model(model.family, **sizes)
 
 
+def class_name(config: Any) -> str:
+    """The transformers class of a causal language model with this config: LlamaForCausalLM."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    named: list[str] = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, config.model_type)]
+    return named[0]
+
+
 def build(model: ModelConfig, device: str, seed: int, **options: Any) -> Any:
     """The whole model on one device, with random or pretrained weights. Raises Unsupported."""
     from transformers import AutoModelForCausalLM

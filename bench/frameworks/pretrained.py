@@ -36,6 +36,18 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
         )
 
 
+def folder_of(model: ModelConfig) -> Path:
+    """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unsupported."""
+    path = str(model.path)
+    if Path(path).is_dir():
+        check_folder(path, needs_tokenizer=model.tokenizer is None)
+        return Path(path)
+    from huggingface_hub import snapshot_download
+
+    with explained(model):
+        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+
+
 @contextmanager
 def explained(model: ModelConfig) -> Iterator[None]:
     """Turn what transformers raises about a model into one message that says what to do."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import deepspeed
@@ -14,7 +13,7 @@ from torch import nn
 
 from bench.config import ModelConfig, RunConfig, Weights
 from bench.errors import Unsupported
-from bench.frameworks import models
+from bench.frameworks import models, pretrained
 from bench.frameworks.weights import build_empty, fill, rebuild_buffers
 
 Source = Callable[[str, torch.Tensor], torch.Tensor]
@@ -91,7 +90,7 @@ def _from_files(model: ModelConfig, device: str) -> Source:
     """Read single parameters from safetensors files; where the files name them otherwise, load the model whole."""
     from safetensors import safe_open
 
-    folder = Path(str(model.path))
+    folder = pretrained.folder_of(model)
     files: list[Any] = [safe_open(file, framework="pt") for file in sorted(folder.glob("*.safetensors"))]
     holder = {name: file for file in files for name in file.keys()}  # noqa: SIM118 (not a mapping)
     whole: dict[str, torch.Tensor] = {}
