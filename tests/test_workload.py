@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bench.config import DataConfig, PromptSource, RunConfig
+from bench.data import embedded_tokenizer
 from bench.errors import InvalidSetting
-from bench.measure.workload import BenchMarkDataGenerator, embedded_tokenizer, prompts_for, prose
+from bench.measure.workload import BenchMarkDataGenerator, prompts_for, prose
 from tests.conftest import TINY, fake_run
 
 PROSE = DataConfig(source=PromptSource.prose)

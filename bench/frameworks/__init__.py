@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # These modules import their engines late: everyone who asks for help imports them.
 FRAMEWORKS = {
     "hf": "bench.frameworks.hf:HuggingFace",
+    "deepspeed_tp": "bench.frameworks.deepspeed_tp:DeepSpeedTP",
+    "pace": "bench.frameworks.pace:Pace",
     "fake": "bench.frameworks.fake:Fake",
 }
 ENTRY_POINTS = "bench.frameworks"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +12,13 @@ from bench.roofline import ModelShape
 
 Tokens = NDArray[np.int64]
 """int64 [batch, tokens]"""
+
+
+class OnStep(Protocol):
+    """What `generate` calls once per decoding step, when that step's tokens exist on the host."""
+
+    def __call__(self, at_s: float | None = None) -> None:
+        """`at_s` is for an engine that only learns afterwards when a step was done: the reading of time.perf_counter then."""
 
 
 class Framework(Protocol):
@@ -26,11 +32,10 @@ class Framework(Protocol):
     def prepare(self, run: RunConfig) -> None:
         """Take over the generation settings and the seed of the next point, outside the measured time."""
 
-    def generate(self, prompts: Tokens, new_tokens: int, on_step: Callable[[], None]) -> Tokens:
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         """Generate from prompts [batch, prompt_tokens] and return [batch, new_tokens], whatever EOS says.
 
-        Calls on_step once per decoding step, when that step's tokens exist on the host; an engine
-        without such a hook never calls it.
+        Calls on_step once per decoding step; an engine without such a hook never calls it.
         """
 
     def unload(self) -> None:

@@ -6,7 +6,6 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Optional
@@ -15,7 +14,7 @@ import numpy as np
 
 from bench.config import FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks.base import Tokens
+from bench.frameworks.base import OnStep, Tokens
 from bench.roofline import ModelShape, shape_of
 
 
@@ -69,7 +68,7 @@ class Fake:
     def prepare(self, run: RunConfig) -> None:
         self._run = run
 
-    def generate(self, prompts: Tokens, new_tokens: int, on_step: Callable[[], None]) -> Tokens:
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         fault = self._fault_at(len(prompts))
         _fail(fault, len(prompts))
         if self._settings.largest_batch is not None and len(prompts) > self._settings.largest_batch:

@@ -13,42 +13,49 @@ from torch import nn
 _BLOCK = 1_048_583
 
 
-def build_random(config: Any, dtype: torch.dtype, device: str, seed: int = 0, **kwargs: Any) -> nn.Module:
+def build_random(config: Any, dtype: torch.dtype, device: str, seed: int = 0, **options: Any) -> nn.Module:
     """A causal language model of this transformers config, with seeded random weights on `device`."""
+    model = build_empty(config, dtype, **options)
+    model.to_empty(device=device)
+    model.tie_weights()
+    for name, parameter in model.named_parameters():  # each tied parameter once
+        fill(parameter.data, name, seed, model.config)
+    rebuild_buffers(model)
+    return model
+
+
+def build_empty(config: Any, dtype: torch.dtype, **options: Any) -> Any:
+    """The model on the meta device: every shape, no memory."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, **kwargs)
-    model.to_empty(device=device)
-    model.tie_weights()
-    fill(model, seed)
-    rebuild_buffers(model)
-    return model.eval()
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, **options).eval()
 
 
-@torch.no_grad()
-def fill(model: nn.Module, seed: int) -> None:
-    """Fill every parameter: matrices with a normal distribution, biases with 0, norm scales with 1."""
-    std = getattr(model.config, "initializer_range", None) or 0.02
-    for name, parameter in model.named_parameters():  # each tied parameter once
-        if parameter.dim() >= 2:
-            _fill_matrix(parameter, zlib.crc32(name.encode()) + seed, float(std))
-        else:
-            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+def fill(tensor: torch.Tensor, name: str, seed: int, config: Any) -> torch.Tensor:
+    """Fill the whole parameter of this name: matrices with a normal distribution, biases with 0, norm scales with 1.
+
+    The values depend on the name and the seed alone, so that every engine gets the same model.
+    """
+    if tensor.dim() >= 2:
+        std = getattr(config, "initializer_range", None) or 0.02
+        _fill_matrix(tensor, zlib.crc32(name.encode()) + seed, float(std))
+    else:
+        tensor.fill_(0.0 if name.endswith("bias") else 1.0)
+    return tensor
 
 
-def _fill_matrix(parameter: nn.Parameter, seed: int, std: float) -> None:
-    flat = parameter.data.view(-1)
+def _fill_matrix(tensor: torch.Tensor, seed: int, std: float) -> None:
+    flat = tensor.view(-1)
     length = min(flat.numel(), _BLOCK)
-    generator = torch.Generator(device=parameter.device).manual_seed(seed)
-    block = torch.empty(length, device=parameter.device).normal_(0, std, generator=generator).to(parameter.dtype)
+    generator = torch.Generator(device=tensor.device).manual_seed(seed)
+    block = torch.empty(length, device=tensor.device).normal_(0, std, generator=generator).to(tensor.dtype)
     whole = flat.numel() // length
     flat[: whole * length].view(whole, length).copy_(block)
     flat[whole * length :].copy_(block[: flat.numel() - whole * length])
 
 
-@torch.no_grad()
-def rebuild_buffers(model: nn.Module) -> None:
+def rebuild_buffers(model: Any) -> None:
     """Compute the non-persistent buffers again, in fp32.
 
     to_empty leaves rotary frequencies as whatever lay in memory, and nothing raises: the tokens are
@@ -65,4 +72,5 @@ def rebuild_buffers(model: nn.Module) -> None:
             if hasattr(module, "inv_freq") and buffer.dtype != torch.float32:
                 module._buffers[name] = buffer = torch.empty_like(buffer, dtype=torch.float32)
             buffer.__dict__.pop("_is_hf_initialized", None)
-        model._init_weights(module)
+        with torch.no_grad():
+            model._init_weights(module)

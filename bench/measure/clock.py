@@ -26,5 +26,5 @@ class Stopwatch:
         yield
         self.total_s = self.clock() - self._started
 
-    def step(self) -> None:
-        self.step_s.append(self.clock() - self._started)
+    def step(self, at_s: float | None = None) -> None:
+        self.step_s.append((self.clock() if at_s is None else at_s) - self._started)

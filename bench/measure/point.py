@@ -100,7 +100,7 @@ class _Job:
         return _Repeat(watch.total_s, watch.step_s, _digest(tokens))
 
 
-def _ignore() -> None:
+def _ignore(at_s: float | None = None) -> None:
     pass
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import DataConfig, ModelConfig, PromptSource, RunConfig, Weights
+from bench.data import embedded_tokenizer
 from bench.errors import InvalidSetting
 from bench.frameworks.base import Tokens
-
-DATA = Path(__file__).parents[1] / "data"
 
 Prompts = Callable[[str, int], Tokens]
 """The prompts of ("warm-up" or "repeat", number): int64 [batch, prompt_tokens].
@@ -69,14 +68,6 @@ def prose() -> list[str]:
     from bench.data.train_tokenizer import prose as shipped
 
     return shipped()
-
-
-def embedded_tokenizer() -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(DATA / "tokenizer.json"), unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> NDArray[np.int64]:

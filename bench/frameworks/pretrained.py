@@ -1,0 +1,76 @@
+"""Pretrained weights from a local folder or a hub id: what can be missing, and one message for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.config import ModelConfig, Weights
+from bench.errors import Unsupported
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.gguf")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
+    """Raise Unsupported where a local folder lacks what a model needs. A hub id passes: it is asked for when it is loaded."""
+    folder = Path(path)
+    if not folder.is_dir():
+        if folder.is_absolute() or path.startswith((".", "~")):
+            raise Unsupported(f"model.path={path}: there is no such folder; name a folder that exists, or a hub id like facebook/opt-125m")
+        return
+    if not (folder / "config.json").is_file():
+        raise Unsupported(
+            f"model.path={path}: the folder has no config.json; save a model there with save_pretrained, or name another folder"
+        )
+    if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
+        raise Unsupported(
+            f"model.path={path}: the folder has a config.json, but no weights ({', '.join(WEIGHT_FILES)}); "
+            "put them there, or use model.weights=random"
+        )
+    if needs_tokenizer and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise Unsupported(
+            f"model.path={path}: the folder has no tokenizer ({', '.join(_TOKENIZER_FILES)}); save one there, or set model.tokenizer"
+        )
+
+
+def folder_of(model: ModelConfig) -> Path:
+    """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unsupported."""
+    path = str(model.path)
+    if Path(path).is_dir():
+        check_folder(path, needs_tokenizer=model.tokenizer is None)
+        return Path(path)
+    from huggingface_hub import snapshot_download
+
+    with explained(model):
+        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+
+
+@contextmanager
+def explained(model: ModelConfig) -> Iterator[None]:
+    """Turn what transformers raises about a model into one message that says what to do."""
+    if model.weights is Weights.pretrained and model.path:
+        check_folder(model.path)
+    try:
+        yield
+    except (ImportError, ValueError, OSError) as error:
+        raise Unsupported(_message(model, error)) from error
+
+
+def _message(model: ModelConfig, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if model.weights is Weights.random:
+        return f"transformers cannot build {model.name}: {said}"
+    if "gated repo" in said.lower():
+        return (
+            f"model.path={model.path}: the model is gated; accept its terms on huggingface.co/{model.path}, "
+            "then run `hf auth login` or set HF_TOKEN"
+        )
+    if re.search(r"offline|connect|resolve|reach|network", said, re.IGNORECASE) and not Path(str(model.path)).exists():
+        return (
+            f"model.path={model.path}: the hub cannot be reached, and the model is not in the local cache; "
+            "download it where there is a network, then set model.path to its folder"
+        )
+    return f"transformers cannot load {model.path}: {said}"
