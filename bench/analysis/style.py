@@ -26,11 +26,13 @@ _ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
 _UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8A6100", "#000000")
 _MARKERS = "osD^vPX"
 _FRAMEWORKS = ("hf", "deepspeed_tp", "pace")
-_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)))
+DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (5, 1.5)), "dashdot": (0, (5, 1.5, 1, 1.5))}
 DASHED: Any = (0, (4, 2.5))
 HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no line strikes a text through
 
+_DPI = 200
 _RC: dict[Any, Any] = {
+    "figure.dpi": _DPI,  # texts are fitted at the size they are saved at: hinting changes their width
     "font.size": 10.5,
     "text.color": INK,
     "savefig.facecolor": "white",
@@ -105,7 +107,7 @@ def unordered_styles(names: Sequence[str]) -> list[LineStyle]:
     free = (i for i in range(len(_FRAMEWORKS) + len(names)) if i not in fixed.values())
     places = [fixed[name] if name in fixed else next(free) for name in names]
     n = len(_UNORDERED)
-    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], _DASHES[i // n % len(_DASHES)]) for i in places]
+    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], list(DASHES.values())[i // n % len(DASHES)]) for i in places]
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -113,7 +115,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     for file in files:
         metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-        figure.savefig(file, dpi=200, metadata=metadata)
+        figure.savefig(file, dpi=_DPI, metadata=metadata)
     return files
 
 
@@ -141,12 +143,19 @@ def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float 
     """What the marks mean, in one line under the subtitle, where it never covers data."""
     top = 1 - y_pt / (figure.get_figheight() * 72)
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
+    legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
 
 
-def put_caption(ax: Axes, text: str) -> None:
-    """The name of the vertical axis, level, inside its top left corner."""
-    ax.text(0.008, 0.985, text, transform=ax.transAxes, ha="left", va="top", color=MUTED, fontsize=10, path_effects=[HALO])
+    available = figure.bbox.width * 0.98
+    while legend.get_window_extent().x1 > available and (size := legend.get_texts()[0].get_fontsize()) > 6:
+        for text in legend.get_texts():
+            text.set_fontsize(float(size) - 0.5)
+
+
+def put_caption(ax: Axes, text: str, inside: bool = True) -> None:
+    """The name of the vertical axis, level, in its top left corner; above it where the data may reach the corner."""
+    height, edge = (0.985, "top") if inside else (1.005, "bottom")
+    ax.text(0.008, height, text, transform=ax.transAxes, ha="left", va=edge, color=MUTED, fontsize=10, path_effects=[HALO])
 
 
 @dataclass(frozen=True)
