@@ -74,7 +74,9 @@ def test_a_sweep_of_a_published_name_is_laid_over_it(tmp_path: Path) -> None:
 
 
 def test_ratios_pair_each_point_with_the_published_one_of_its_kind(tmp_path: Path) -> None:
-    settings = measured(tmp_path, name="open-models", model=["MPT-7B", "LLaMA-7B"], input_tokens=[512], output_tokens=[64], batch_size=[1, 3])
+    settings = measured(
+        tmp_path, name="open-models", model=["MPT-7B", "LLaMA-7B"], input_tokens=[512], output_tokens=[64], batch_size=[1, 3]
+    )
     pairs = references.ratios(settings, "open-models")
     assert pairs["model"].tolist() == pairs["model_published"].tolist() == ["LLaMA-7B", "MPT-7B"]
     assert pairs["latency_s_published"].tolist() == [1.714, 0.988]

@@ -28,6 +28,7 @@ class Chart:
     x: str
     y: str
     line: tuple[str, ...] = ()  # a line per combination of these
+    facet: tuple[str, ...] = ()  # a panel per value of one column, or of two: rows and columns
     along: str | None = None  # what orders a line's points and names them, where x itself is measured
     x_scale: Scale | None = None  # default: what suits the data
     y_scale: Scale | None = None

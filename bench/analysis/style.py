@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 
 INK, MUTED, FAINT, PANEL, AXIS = "#1B1F24", "#5B6570", "#D9DEE3", "#F5F7F9", "#9AA4AE"
@@ -122,13 +123,12 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float = 0.03) -> None:
     height_pt = figure.get_figheight() * 72
     figure.text(x, 1 - 14 / height_pt, title, ha="left", va="top", fontsize=15, fontweight="bold", color=INK)
-    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure)
-    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure)
+    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure.bbox.width * 0.98)
+    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure.bbox.width * 0.98)
 
 
-def fit(text: Any, figure: Figure, smallest_pt: float = 7.0) -> None:
-    """Make a long text smaller until it ends inside the figure; what still does not fit is cut, and says so."""
-    available = figure.bbox.width * 0.98
+def fit(text: Any, available: float, smallest_pt: float = 7.0) -> None:
+    """Make a long text smaller until it ends left of `available` pixels; what still does not fit is cut, and says so."""
 
     def right() -> float:
         return float(text.get_window_extent().x1)
@@ -144,12 +144,17 @@ def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float 
     top = 1 - y_pt / (figure.get_figheight() * 72)
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
     legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
-
-
     available = figure.bbox.width * 0.98
-    while legend.get_window_extent().x1 > available and (size := legend.get_texts()[0].get_fontsize()) > 6:
+    size = float(mpl.rcParams["legend.fontsize"])
+    while legend.get_window_extent().x1 > available and size > 6:
+        size -= 0.5
         for text in legend.get_texts():
-            text.set_fontsize(float(size) - 0.5)
+            text.set_fontsize(size)
+
+
+def swatches(colors: Mapping[str, str]) -> list[Artist]:
+    """The key to colours."""
+    return [Patch(fc=color, label=name) for name, color in colors.items()]
 
 
 def put_caption(ax: Axes, text: str, inside: bool = True) -> None:
