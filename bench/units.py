@@ -12,6 +12,8 @@ def format_seconds(seconds: float) -> str:
     """Three significant figures in the unit that fits: 46.9 ms, 1.05 s, 3.2 min."""
     if seconds < 0 or not isfinite(seconds):
         return ""
+    if seconds == 0:
+        return "0 s"
     divisor, unit = next((divisor, unit) for limit, divisor, unit in _SECONDS if seconds < limit * 0.9995)
     return f"{_three_figures(seconds / divisor)} {unit}"
 

@@ -50,7 +50,9 @@ def row(number: int, point: Mapping[str, Any], most_tokens: float = float("inf")
         "torch": "2.13.0",
         "transformers": "5.12.1",
         "framework_args": canonical_json({"used": {"attention": "sdpa"}} if result["status"] == "ok" else {}),
-        "config": canonical_json({"model": {"name": point["model"]}, "framework": {"name": point["framework"]}}),
+        "config": canonical_json(
+            {"model": {"name": point["model"]}, "framework": {"name": point["framework"]}, "hardware": {"name": point["hardware"]}}
+        ),
         **{key: value for key, value in settings.items() if key in SCHEMA.names},
         **result,
     }

@@ -35,6 +35,12 @@ def scale_for(column: str, values: pd.Series, headroom: float) -> Scale:
     return _tested(sorted(set(map(float, values))))
 
 
+def caption(column: str, scale: Scale) -> str:
+    """What stands along an axis."""
+    log = scale.kind == "log" and is_quantity(column)
+    return f"{field_of(column).caption}, log scale" if log else field_of(column).caption
+
+
 def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:
     axis._set_axes_scale(scale.kind)  # type: ignore[attr-defined]
     axis.set_view_interval(scale.low, scale.high, ignore=True)

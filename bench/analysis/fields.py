@@ -93,12 +93,6 @@ def is_quantity(column: str) -> bool:
     return any(field.column == column for field in _QUANTITIES)
 
 
-def caption(column: str) -> str:
-    """What stands along an axis."""
-    field = field_of(column)
-    return f"{field.caption}, log scale" if is_quantity(column) and not field.linear else field.caption
-
-
 def names(columns: Sequence[str]) -> str:
     """Columns within a sentence: model, hardware and batch size."""
     words = [_word(column) for column in columns]

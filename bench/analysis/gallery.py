@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from bench.analysis import plots, style
+from bench.analysis import heatmap, panels, plots, style
 from bench.analysis.fields import field_of
 from bench.analysis.plots import Chart
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.tables import facts, repeats_in_words, telling_apart
 from bench.results import Status
 
 _MOST_LINES = 7  # more cannot be told apart
+
+Draw = Callable[[Chart, pd.DataFrame, pd.DataFrame | None], Figure]
 
 
 class Picture(NamedTuple):
@@ -23,21 +27,28 @@ class Picture(NamedTuple):
     chart: Chart
     frame: pd.DataFrame
     published: pd.DataFrame | None = None
+    draw: Draw = plots.draw
 
 
-def standard_pictures(settings: pd.DataFrame) -> Iterator[Picture]:
-    """The charts that every sweep gets."""
+def standard_pictures(settings: pd.DataFrame) -> list[Picture]:
+    """The charts that a sweep deserves, the ones that most people want first."""
     series = telling_apart(settings)
-    yield from _latency(settings, series, x="output_tokens", line="batch_size", kind="latency", title="Latency against output length")
-    yield from _latency(settings, series, x="batch_size", line="output_tokens", kind="batch", title="Latency against batch size")
-    yield from _throughput(settings, series)
+    latency = _latency(settings, series, x="output_tokens", line="batch_size", kind="latency", title="Latency against output length")
+    batch = _latency(settings, series, x="batch_size", line="output_tokens", kind="batch", title="Latency against batch size")
+    kinds = [latency, _throughput(settings, series), batch, _panels(settings, series), _heatmaps(settings, series)]
+    in_turn = zip_longest(*kinds)
+    return [picture for pictures in in_turn for picture in pictures if picture is not None]
 
 
 def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """PNG and SVG of each."""
     folder.mkdir(parents=True, exist_ok=True)
     with style.house_style():
-        return [file for picture in pictures for file in style.save(plots.draw(*picture), folder / picture.chart.name)]
+        return [file for picture in pictures for file in style.save(_drawn(picture), folder / picture.chart.name)]
+
+
+def _drawn(picture: Picture) -> Figure:
+    return picture.draw(picture.chart, picture.frame, picture.published)
 
 
 def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Picture]:
@@ -70,6 +81,42 @@ def _throughput(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
             along="batch_size",
         )
         yield Picture(chart, frame)
+
+
+def _panels(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
+    """Model by hardware, where both vary."""
+    facet = ("model", "hardware")
+    if not set(facet) <= set(series) or settings["batch_size"].nunique() < 2:
+        return
+    lines = [column for column in series if column not in facet]
+    for frame in _split(settings, ["input_tokens", "output_tokens"]):
+        chart = Chart(
+            name=file_name("panels", frame, ["framework", "input_tokens", "output_tokens"]),
+            title="Latency against batch size, by model and hardware",
+            subtitle=" · ".join([*facts(frame, ["batch_size", *lines]), repeats_in_words(frame)]),
+            footer=provenance(frame),
+            x="batch_size",
+            y="latency_s",
+            line=tuple(lines),
+            facet=facet,
+        )
+        yield Picture(chart, frame, draw=panels.draw)
+
+
+def _heatmaps(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
+    if min(settings["input_tokens"].nunique(), settings["batch_size"].nunique()) < 3:
+        return
+    for frame in _split(settings, [*series, "output_tokens"]):
+        chart = Chart(
+            name=file_name("heatmap", frame, ["model", "framework", *series, "output_tokens"]),
+            title="Throughput by batch size and prompt length",
+            subtitle=" · ".join([*facts(frame, ["batch_size", "input_tokens"]), f"output tokens per second, {repeats_in_words(frame)}"]),
+            footer=provenance(frame),
+            x="input_tokens",
+            y="output_tok_s",
+            line=("batch_size",),
+        )
+        yield Picture(chart, frame, draw=heatmap.draw)
 
 
 def _lines_and_pictures(settings: pd.DataFrame, series: list[str]) -> tuple[list[str], list[str]]:

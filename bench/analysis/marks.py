@@ -30,6 +30,7 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles, ma
         x=x,
         y=y,
         hue="line",
+        hue_order=[line for line in styles if line in set(frame["line"])],
         style="line",
         palette={line: style.color for line, style in styles.items()},
         markers={line: style.marker for line, style in styles.items()},
@@ -120,14 +121,14 @@ def _clear(lane: Axes) -> None:
     lane.text(-0.012, 0.5, "out of\nmemory", transform=lane.transAxes, va="center", ha="right", fontsize=9, color=MUTED, linespacing=0.95)
 
 
-def handles(frame: pd.DataFrame, x: str, y: str, *, published: bool, joined: bool) -> list[Artist]:
+def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, reference: str | None, joined: bool) -> list[Artist]:
     """The key: what the marks mean."""
     found: list[Artist] = []
     if len(frame):
-        label = f"measured: {repeats_in_words(frame)}{_spread_in_words(frame, x, y)}"
+        label = source or f"measured: {repeats_in_words(frame)}{_spread_in_words(frame, x, y)}"
         found.append(Line2D([], [], color=MUTED, marker="o", mec="white", ms=6, label=label))
-    if published:
-        found.append(Line2D([], [], color=MUTED, label="published", **_HOLLOW))
+    if reference:
+        found.append(Line2D([], [], color=MUTED, label=reference, **_HOLLOW))
     if joined:
         found.append(Line2D([], [], color=AXIS, lw=1.2, ls=_JOINED, label="same batch size"))
     if frame["noisy"].eq(True).any():

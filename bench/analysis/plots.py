@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.analysis import axes, marks, style
 from bench.analysis.axes import Scale
-from bench.analysis.fields import caption, field_of
+from bench.analysis.fields import field_of
 from bench.analysis.marks import Styles
 from bench.analysis.tables import OUT_OF_MEMORY
 from bench.results import Status
@@ -28,10 +28,13 @@ class Chart:
     x: str
     y: str
     line: tuple[str, ...] = ()  # a line per combination of these
+    facet: tuple[str, ...] = ()  # a panel per value of one column, or of two: rows and columns
     along: str | None = None  # what orders a line's points and names them, where x itself is measured
     x_scale: Scale | None = None  # default: what suits the data
     y_scale: Scale | None = None
     styles: Styles | None = None  # default: the house's
+    source: str | None = None  # of the solid lines; default: measured, with the number of repeats
+    reference: str | None = None  # of the hollow ones
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
         marks.draw_lane(lane, parts.missing, chart.x, parts.styles)
     style.fit_right(figure, style.put_end_labels(ax, _end_labels(chart, parts)))
     joins = _joins_points(chart, parts)
-    style.put_key(figure, marks.handles(parts.ok, chart.x, chart.y, published=parts.published is not None, joined=joins))
+    style.put_key(figure, marks.handles(parts.ok, chart.x, chart.y, source=chart.source, reference=chart.reference, joined=joins))
     style.put_header(figure, chart.title, chart.subtitle, chart.footer)
     return figure
 
@@ -118,7 +121,7 @@ def _joins_points(chart: Chart, parts: Parts) -> bool:
 
 
 def _make_axes(figure: Figure, chart: Chart, parts: Parts) -> tuple[Axes, Axes | None]:
-    figure.subplots_adjust(left=0.1, right=0.92, top=0.815, bottom=0.13, hspace=0.045)
+    figure.subplots_adjust(left=0.1, right=0.92, top=0.815 if chart.y_scale is None else 0.78, bottom=0.13, hspace=0.045)
     if parts.missing.empty:
         return figure.add_subplot(), None
     share = 0.045 * max(2, parts.missing["line"].nunique()) if chart.along else 0.035 + 0.022 * len(parts.styles)
@@ -136,12 +139,12 @@ def _draw_panel(ax: Axes, chart: Chart, parts: Parts) -> None:
     if parts.published is not None:
         marks.draw_references(ax, parts.published, chart.x, chart.y, parts.styles)
     marks.draw_noisy(ax, parts.ok, chart.x, chart.y)
-    set_scales(ax, chart, parts)
-    style.put_caption(ax, caption(chart.y))
-    ax.set(xlabel=caption(chart.x), ylabel="")
+    x_scale, y_scale = set_scales(ax, chart, parts)
+    style.put_caption(ax, axes.caption(chart.y, y_scale), inside=chart.y_scale is None)
+    ax.set(xlabel=axes.caption(chart.x, x_scale), ylabel="")
 
 
-def set_scales(ax: Axes, chart: Chart, parts: Parts) -> None:
+def set_scales(ax: Axes, chart: Chart, parts: Parts) -> tuple[Scale, Scale]:
     """Both axes, from everything that is shown, its spread, and what is missing."""
     positions = list(range(len(parts.categories)))
     x_values = pd.concat([_extent(parts.shown, chart.x), *([] if chart.along else [parts.missing[chart.x]])])
@@ -151,6 +154,7 @@ def set_scales(ax: Axes, chart: Chart, parts: Parts) -> None:
     y_scale = chart.y_scale or axes.scale_for(chart.y, _extent(parts.shown, chart.y), headroom=0.16)
     axes.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else field_of(chart.x).show(value))
     axes.apply(ax.yaxis, y_scale, field_of(chart.y).show)
+    return x_scale, y_scale
 
 
 def _extent(frame: pd.DataFrame, column: str) -> pd.Series:

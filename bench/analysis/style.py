@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 
 INK, MUTED, FAINT, PANEL, AXIS = "#1B1F24", "#5B6570", "#D9DEE3", "#F5F7F9", "#9AA4AE"
@@ -26,11 +27,13 @@ _ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
 _UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8A6100", "#000000")
 _MARKERS = "osD^vPX"
 _FRAMEWORKS = ("hf", "deepspeed_tp", "pace")
-_DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1, 1)))
+DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (5, 1.5)), "dashdot": (0, (5, 1.5, 1, 1.5))}
 DASHED: Any = (0, (4, 2.5))
 HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no line strikes a text through
 
+_DPI = 200
 _RC: dict[Any, Any] = {
+    "figure.dpi": _DPI,  # texts are fitted at the size they are saved at: hinting changes their width
     "font.size": 10.5,
     "text.color": INK,
     "savefig.facecolor": "white",
@@ -105,7 +108,7 @@ def unordered_styles(names: Sequence[str]) -> list[LineStyle]:
     free = (i for i in range(len(_FRAMEWORKS) + len(names)) if i not in fixed.values())
     places = [fixed[name] if name in fixed else next(free) for name in names]
     n = len(_UNORDERED)
-    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], _DASHES[i // n % len(_DASHES)]) for i in places]
+    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], list(DASHES.values())[i // n % len(DASHES)]) for i in places]
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
@@ -113,20 +116,19 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     for file in files:
         metadata: dict[str, Any] = {"Date": None} if file.suffix == ".svg" else {"Software": None}
-        figure.savefig(file, dpi=200, metadata=metadata)
+        figure.savefig(file, dpi=_DPI, metadata=metadata)
     return files
 
 
 def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float = 0.03) -> None:
     height_pt = figure.get_figheight() * 72
     figure.text(x, 1 - 14 / height_pt, title, ha="left", va="top", fontsize=15, fontweight="bold", color=INK)
-    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure)
-    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure)
+    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure.bbox.width * 0.98)
+    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure.bbox.width * 0.98)
 
 
-def fit(text: Any, figure: Figure, smallest_pt: float = 7.0) -> None:
-    """Make a long text smaller until it ends inside the figure; what still does not fit is cut, and says so."""
-    available = figure.bbox.width * 0.98
+def fit(text: Any, available: float, smallest_pt: float = 7.0) -> None:
+    """Make a long text smaller until it ends left of `available` pixels; what still does not fit is cut, and says so."""
 
     def right() -> float:
         return float(text.get_window_extent().x1)
@@ -141,12 +143,24 @@ def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float 
     """What the marks mean, in one line under the subtitle, where it never covers data."""
     top = 1 - y_pt / (figure.get_figheight() * 72)
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
+    legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
+    available = figure.bbox.width * 0.98
+    size = float(mpl.rcParams["legend.fontsize"])
+    while legend.get_window_extent().x1 > available and size > 6:
+        size -= 0.5
+        for text in legend.get_texts():
+            text.set_fontsize(size)
 
 
-def put_caption(ax: Axes, text: str) -> None:
-    """The name of the vertical axis, level, inside its top left corner."""
-    ax.text(0.008, 0.985, text, transform=ax.transAxes, ha="left", va="top", color=MUTED, fontsize=10, path_effects=[HALO])
+def swatches(colors: Mapping[str, str]) -> list[Artist]:
+    """The key to colours."""
+    return [Patch(fc=color, label=name) for name, color in colors.items()]
+
+
+def put_caption(ax: Axes, text: str, inside: bool = True) -> None:
+    """The name of the vertical axis, level, in its top left corner; above it where the data may reach the corner."""
+    height, edge = (0.985, "top") if inside else (1.005, "bottom")
+    ax.text(0.008, height, text, transform=ax.transAxes, ha="left", va=edge, color=MUTED, fontsize=10, path_effects=[HALO])
 
 
 @dataclass(frozen=True)

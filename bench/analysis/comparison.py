@@ -1,0 +1,201 @@
+"""Frameworks side by side: bars of averages, and lines over tokens and time, under the names that AMD's benchmark gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from bench.analysis import axes, style
+from bench.analysis.fields import GRID, Show
+from bench.analysis.gallery import provenance
+from bench.analysis.plots import line_names
+from bench.analysis.tables import facts, telling_apart
+from bench.results import Status
+from bench.units import format_bytes, format_count, format_seconds
+
+HEAVY_COLUMNS = ("token_times_s", "system")
+"""What create_comparison_line_graph needs beside the usual columns: `tables.jobs(folders, HEAVY_COLUMNS)`."""
+
+
+Points = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One number per job, averaged over the repeats."""
+
+    title: str
+    definition: str
+    value: Callable[[pd.DataFrame], pd.Series]
+    show: Show = format_seconds
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series per job: where along the x axis, and how much."""
+
+    title: str
+    definition: str
+    x: str
+    points: Callable[[pd.Series], Points]
+    show: Show = format_seconds
+
+
+def _mean_s(jobs: pd.DataFrame) -> pd.Series:
+    return jobs["latencies_s"].map(np.mean)
+
+
+def _total_tokens(jobs: pd.DataFrame) -> pd.Series:
+    return jobs["batch_size"] * (jobs["input_tokens"] + jobs["output_tokens"])
+
+
+def _output_tokens(jobs: pd.DataFrame) -> pd.Series:
+    return jobs["batch_size"] * jobs["output_tokens"]
+
+
+BARS: dict[str, Bar] = {
+    "average_gen_time": Bar("Average generation time", "mean over the repeats, whole batch", _mean_s),
+    "average_latency_per_token": Bar(
+        "Average latency per token",
+        "average generation time / (batch × (prompt + output tokens)): 1 / total_tps, not the time between tokens",
+        lambda jobs: _mean_s(jobs) / _total_tokens(jobs),
+    ),
+    "total_tps": Bar(
+        "Total tokens per second",
+        "batch × (prompt + output tokens) / average generation time",
+        lambda jobs: _total_tokens(jobs) / _mean_s(jobs),
+        format_count,
+    ),
+    "output_tps": Bar(
+        "Output tokens per second",
+        "batch × output tokens / average generation time",
+        lambda jobs: _output_tokens(jobs) / _mean_s(jobs),
+        format_count,
+    ),
+    "average_ttft": Bar("Average time to first token", "median over the repeats", lambda jobs: jobs["ttft_s"]),
+}
+
+
+def _token_gaps(job: pd.Series) -> Points:
+    times = np.array([list(repeat) for repeat in job["token_times_s"]])
+    gaps = np.median(np.diff(times, axis=1, prepend=0.0), axis=0)
+    return np.arange(1.0, len(gaps) + 1), gaps
+
+
+def _samples(key: str, scale: float = 1.0, *, from_start: bool = False) -> Callable[[pd.Series], Points]:
+    def points(job: pd.Series) -> Points:
+        values = np.array([sample[key] for sample in job["system"]], dtype=float) * scale
+        return np.array([sample["t_s"] for sample in job["system"]]), values - (values[0] if from_start else 0.0)
+
+    return points
+
+
+LINES: dict[str, Line] = {
+    "time_per_tokens": Line("Time per token", "median over the repeats; the first from the request", "Output token", _token_gaps),
+    "cpu_usage": Line("CPU usage", "of the whole host", "Time (s)", _samples("cpu_percent"), "{:.0f} %".format),
+    "ram_usage": Line(
+        "RAM usage", "of the whole host, from the start on", "Time (s)", _samples("ram_bytes", from_start=True), format_bytes
+    ),
+}
+
+
+def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Bar] = BARS) -> list[Path]:
+    """A picture per metric, a bar per framework (or whatever else varies), grouped by batch and lengths.
+
+    Extend or replace `metrics` for others: {**BARS, "mine": Bar(...)}.
+    """
+    ok = jobs[jobs["status"] == Status.ok]
+    series = telling_apart(ok) or ["framework"]
+    grid = [column for column in GRID if ok[column].nunique() > 1]
+    frame = ok.assign(line=line_names(ok, series), setting=line_names(ok, grid).replace("", " "))
+    subtitle = " · ".join(facts(ok))
+    written: list[Path] = []
+    with style.house_style():
+        for name, metric in metrics.items():
+            measured = frame.assign(value=metric.value(frame)).dropna(subset=["value"])
+            if len(measured):
+                figure = _bars(measured, metric, subtitle)
+                written += _save(figure, folder, name)
+    return written
+
+
+def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Line] = LINES) -> list[Path]:
+    """A picture per metric at the largest point that was measured, a line per framework (or whatever else varies).
+
+    `jobs` must hold HEAVY_COLUMNS; what was not recorded is left out.
+    """
+    ok = jobs[jobs["status"] == Status.ok]
+    largest = ok[_output_tokens(ok) == _output_tokens(ok).max()].iloc[0]
+    frame = ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")]
+    frame = frame.assign(line=line_names(frame, telling_apart(ok) or ["framework"]))
+    needs = {name: "token_times_s" if name == "time_per_tokens" else "system" for name in metrics}
+    written: list[Path] = []
+    with style.house_style():
+        for name, metric in metrics.items():
+            recorded = frame[frame[needs[name]].map(lambda values: values is not None and len(values) > 0)]
+            if len(recorded):
+                written += _save(_lines(recorded, metric, " · ".join(facts(frame))), folder, name)
+    return written
+
+
+def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return style.save(figure, folder / name)
+
+
+def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
+    groups, lines = list(dict.fromkeys(frame["setting"])), sorted(frame["line"].unique())
+    height = 1.5 + 0.34 * len(groups) * len(lines) + 0.12 * len(groups)
+    figure = Figure(figsize=(7.6, max(2.6, height)))
+    figure.subplots_adjust(left=0.2, right=0.9, top=1 - 1.1 / figure.get_figheight(), bottom=0.4 / figure.get_figheight())
+    ax = figure.add_subplot()
+    looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
+    palette = {line: look.color for line, look in looks.items()}
+    sns.barplot(
+        frame, y="setting", x="value", hue="line", hue_order=lines, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
+    )
+    for bars, line in zip(ax.containers, lines, strict=False):
+        ax.bar_label(bars, fmt=metric.show, padding=4, fontsize=9.5, color=palette[line], fontweight="bold")  # type: ignore[arg-type]
+    ax.grid(False)
+    ax.set(xlabel="", ylabel="", xticks=[])
+    ax.tick_params(length=0)
+    ax.spines["bottom"].set_visible(False)
+    style.put_key(figure, style.swatches(palette))
+    style.put_header(figure, metric.title, f"{metric.definition} · {subtitle}", provenance(frame))
+    return figure
+
+
+def _lines(frame: pd.DataFrame, metric: Line, subtitle: str) -> Figure:
+    figure = Figure(figsize=(7.6, 4.8))
+    figure.subplots_adjust(left=0.1, right=0.96, top=0.76, bottom=0.14)
+    ax = figure.add_subplot()
+    lines = sorted(frame["line"].unique())
+    looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
+    for _, job in frame.iterrows():
+        x, y = metric.points(job)
+        ax.plot(x, y, color=looks[job["line"]].color, lw=1.6)
+    _scale_lines(ax, metric)
+    style.put_key(figure, style.swatches({line: look.color for line, look in looks.items()}))
+    style.put_header(figure, metric.title, f"{metric.definition} · {subtitle}", provenance(frame))
+    return figure
+
+
+def _scale_lines(ax: Axes, metric: Line) -> None:
+    values = pd.Series(np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines]))
+    low, high = float(values.min()), float(values.max())
+    if metric.show is format_seconds:
+        scale = axes.scale_for("latency_s", values, headroom=0.1)
+    else:
+        ticks = MaxNLocator(5).tick_values(min(low, 0), max(high * 1.05, 1e-9))
+        scale = axes.Scale("linear", ticks[0], ticks[-1], tuple(ticks))
+    axes.apply(ax.yaxis, scale, metric.show)
+    ax.set_xlabel(metric.x)

@@ -1,0 +1,84 @@
+"""A heat map of throughput: batch size by prompt length, the best cell framed, what ran out of memory hatched."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bench.analysis import axes, style
+from bench.analysis.fields import field_of
+from bench.analysis.plots import Chart
+from bench.analysis.tables import OUT_OF_MEMORY
+from bench.results import Status
+
+
+def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
+    """A cell per x and `chart.line`, coloured and labelled by y."""
+    [down] = chart.line
+    ok = frame[frame["status"] == Status.ok]
+    # Nullable columns would end as objects, which imshow refuses.
+    values = ok.pivot_table(index=down, columns=chart.x, values=chart.y, aggfunc="median").astype(float)
+    rows, columns = sorted(frame[down].unique(), reverse=True), sorted(frame[chart.x].unique())
+    values = values.reindex(index=rows, columns=columns)
+    figure = Figure(figsize=(7.6, 5.9))
+    figure.subplots_adjust(left=0.095, right=0.88, top=0.845, bottom=0.125)
+    ax, norm = figure.add_subplot(), LogNorm(ok[chart.y].min() / 1.001, ok[chart.y].max() * 1.001)
+    sns.heatmap(values, cmap=_colors(), norm=norm, cbar=False, linewidths=1.6, linecolor="white", ax=ax)
+    _label_cells(ax, values, chart, norm)
+    _hatch(ax, frame[frame["status"].isin(OUT_OF_MEMORY)], values, chart)
+    _name_axes(ax, values, chart)
+    _add_scale(figure, chart, norm)
+    style.put_header(figure, chart.title, chart.subtitle, f"{chart.footer} · framed: the highest")
+    return figure
+
+
+def _colors() -> Colormap:
+    mako = sns.color_palette("mako_r", as_cmap=True)
+    return ListedColormap([mako(0.04 + 0.86 * i / 255) for i in range(256)])
+
+
+def _label_cells(ax: Axes, values: pd.DataFrame, chart: Chart, norm: LogNorm) -> None:
+    colors, show = _colors(), field_of(chart.y).show
+    best = values.max(axis=None)
+    for i, (_, row) in enumerate(values.iterrows()):
+        for j, value in enumerate(row):
+            if pd.isna(value):
+                continue
+            ink = style.text_on(to_hex(colors(norm(value))))
+            ax.text(j + 0.5, i + 0.5, show(value), ha="center", va="center", fontsize=10, color=ink)
+            if value == best:
+                ax.add_patch(Rectangle((j + 0.03, i + 0.03), 0.94, 0.94, fill=False, ec=style.BAD, lw=2.2, zorder=5))
+
+
+def _hatch(ax: Axes, missing: pd.DataFrame, values: pd.DataFrame, chart: Chart) -> None:
+    places = {key: i for i, key in enumerate(values.index)}, {key: j for j, key in enumerate(values.columns)}
+    for down, across in zip(missing[chart.line[0]], missing[chart.x], strict=True):
+        i, j = places[0][down], places[1][across]
+        if values.isna().iat[i, j]:
+            ax.add_patch(Rectangle((j + 0.02, i + 0.02), 0.96, 0.96, fc="#F1F3F5", ec="#C9D0D7", hatch="////", lw=0))
+            box = {"fc": "#F1F3F5", "ec": "none", "pad": 1.2}
+            ax.text(j + 0.5, i + 0.5, "OOM", ha="center", va="center", fontsize=8.6, color=style.MUTED, bbox=box)
+
+
+def _name_axes(ax: Axes, values: pd.DataFrame, chart: Chart) -> None:
+    down, across = field_of(chart.line[0]), field_of(chart.x)
+    ax.set_xticks([j + 0.5 for j in range(values.shape[1])], [across.show(value) for value in values.columns])
+    ax.set_yticks([i + 0.5 for i in range(values.shape[0])], [down.show(value) for value in values.index], rotation=0)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel=across.caption, ylabel=down.caption)
+
+
+def _add_scale(figure: Figure, chart: Chart, norm: LogNorm) -> None:
+    bar = figure.colorbar(ScalarMappable(norm, _colors()), cax=figure.add_axes((0.902, 0.125, 0.016, 0.66)))
+    bar.outline.set_visible(False)
+    low, high = float(norm.vmin or 1), float(norm.vmax or 1)
+    axes.apply(bar.ax.yaxis, axes.Scale("log", low, high, tuple(axes.one_two_five(low, high))), field_of(chart.y).show)
+    bar.ax.tick_params(length=0, labelsize=9, pad=3)
+    bar.ax.set_title(field_of(chart.y).head, fontsize=9, color=style.MUTED, fontweight="normal", loc="left", pad=7)

@@ -1,0 +1,127 @@
+"""Small multiples: one panel per value of one or two columns, on shared axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bench.analysis import axes, marks, plots, style
+from bench.analysis.fields import field_of
+from bench.analysis.plots import Chart, Parts
+
+Cell = dict[str, Any]  # the value of each facet column
+
+_ABREAST = 3
+_FAINT = "#DADFE4"
+_MISSING = "#F6E7E5"
+
+
+@dataclass(frozen=True)
+class Panel:
+    ax: Axes
+    cell: Cell
+    neighbours: list[Cell]  # the others in its row
+    first: tuple[bool, bool]  # whether it is in the first row, and in the first column
+
+
+def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
+    """A panel per value of `chart.facet`; of two columns, the first makes the rows.
+
+    Behind the lines of a panel stand, faint, those of the others in its row, to compare by eye.
+    """
+    parts = plots.sort_out(chart, frame, references)
+    rows = _layout(chart, parts)
+    height = 1.75 + 2.0 * len(rows)
+    figure = Figure(figsize=(9.4, height))
+    panels = _make_panels(figure, rows)
+    figure.subplots_adjust(left=0.073, right=0.985, top=1 - 1.42 / height, bottom=0.68 / height, hspace=0.22, wspace=0.06)
+    for panel in panels:
+        _fill(panel, chart, parts)
+    x_scale, y_scale = plots.set_scales(panels[0].ax, chart, parts)
+    for panel in panels:
+        _shade(panel, chart, parts, x_scale)
+        _name(panel, chart)
+    figure.text(0.53, 0.31 / height, axes.caption(chart.x, x_scale), ha="center", fontsize=10.5, color=style.MUTED)
+    style.put_key(figure, _key(chart, parts, abreast=len(rows[0])))
+    style.put_header(figure, chart.title, " · ".join([axes.caption(chart.y, y_scale), chart.subtitle]), chart.footer, x=0.024)
+    return figure
+
+
+def _layout(chart: Chart, parts: Parts) -> list[list[Cell]]:
+    """Which panel stands where: rows × columns for two facets, for one as many abreast as fit."""
+    everything = pd.concat([parts.shown, parts.missing], ignore_index=True)
+    values = [sorted(everything[column].dropna().unique()) for column in chart.facet]
+    if len(values) == 2:
+        return [[{chart.facet[0]: row, chart.facet[1]: column} for column in values[1]] for row in values[0]]
+    cells = [{chart.facet[0]: value} for value in values[0]]
+    return [cells[i : i + _ABREAST] for i in range(0, len(cells), _ABREAST)]
+
+
+def _make_panels(figure: Figure, rows: list[list[Cell]]) -> list[Panel]:
+    grid = figure.add_gridspec(len(rows), len(rows[0]))
+    panels: list[Panel] = []
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            first = panels[0].ax if panels else None
+            ax = figure.add_subplot(grid[i, j], sharex=first, sharey=first)
+            below = i + 1 < len(rows) and j < len(rows[i + 1])
+            ax.tick_params(labelleft=j == 0, labelbottom=not below)
+            panels.append(Panel(ax, cell, [other for other in row if other is not cell], (i == 0, j == 0)))
+    return panels
+
+
+def _in(cell: Cell, frame: pd.DataFrame) -> pd.DataFrame:
+    for column, value in cell.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def _fill(panel: Panel, chart: Chart, parts: Parts) -> None:
+    for other in panel.neighbours:
+        for _, points in _in(other, parts.ok).groupby("line", sort=False):
+            panel.ax.plot(points[chart.x], points[chart.y], color=_FAINT, lw=1.1, zorder=1)
+    ok = _in(panel.cell, parts.ok)
+    if len(ok):
+        marks.draw_lines(panel.ax, ok, chart.x, chart.y, parts.styles, marker_size=5)
+    if parts.published is not None:
+        marks.draw_references(panel.ax, _in(panel.cell, parts.published), chart.x, chart.y, parts.styles)
+    marks.draw_noisy(panel.ax, ok, chart.x, chart.y)
+    panel.ax.set(xlabel="", ylabel="")
+
+
+def _shade(panel: Panel, chart: Chart, parts: Parts, scale: axes.Scale) -> None:
+    """From the first value on at which nothing fits into memory any more."""
+    fits, lost = _in(panel.cell, parts.ok)[chart.x], _in(panel.cell, parts.missing)[chart.x]
+    beyond = lost[lost > fits.max()] if len(fits) else lost
+    if chart.along or scale.kind != "log" or beyond.empty:
+        return
+    start = (beyond.min() * fits.max()) ** 0.5 if len(fits) else scale.low
+    panel.ax.axvspan(start, scale.high, color=_MISSING, lw=0, zorder=0)
+    at, middle = panel.ax.get_xaxis_transform(), (start * scale.high) ** 0.5
+    panel.ax.text(middle, 0.035, "OOM", transform=at, fontsize=8.6, color=style.BAD, va="bottom", ha="center")
+
+
+def _name(panel: Panel, chart: Chart) -> None:
+    inside, above = (chart.facet[0], chart.facet[-1]) if len(chart.facet) == 2 else (None, chart.facet[0])
+    if inside is None or panel.first[0]:
+        style.fit(panel.ax.set_title(field_of(above).say(panel.cell[above]), pad=7), panel.ax.bbox.x1)
+    if inside and panel.first[1]:
+        name = field_of(inside).say(panel.cell[inside])
+        panel.ax.text(0.025, 0.96, name, transform=panel.ax.transAxes, va="top", fontsize=11.5, fontweight="bold")
+
+
+def _key(chart: Chart, parts: Parts, abreast: int) -> list[Artist]:
+    handles = marks.line_handles(parts.styles) if chart.line else []
+    if abreast > 1:
+        what = field_of(chart.facet[-1]).caption
+        handles.append(Line2D([], [], color="#C3CAD1", lw=1.4, label=f"other {what[:1].lower()}{what[1:]}"))
+    if len(parts.missing):
+        handles.append(Patch(fc=_MISSING, label="out of memory"))
+    return handles
