@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from bench.errors import InvalidSetting
 
@@ -86,6 +86,7 @@ class FrameworkConfig:
     """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
 
     name: str = MISSING  # its key in the table of bench/frameworks
+    pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
@@ -157,6 +158,7 @@ class RunConfig:
     num_runs: int = 7  # timed repeats; 6 are the fewest that give a 95 % interval for the median
     warmup_runs: int = 2  # untimed repeats before them
     rounds: int = 1  # visits of the whole grid, interleaved, so that drift hits every point alike
+    ceilings: bool = True  # measure the hardware's ceilings once, if they are not known yet; false: never
     timeout_s: float = 3600.0  # for loading, and for one job; a worker that takes longer is ended
 
     name: str = "sweep"  # of the sweep

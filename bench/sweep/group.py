@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from bench import machine
+from bench.measure.ceilings import CeilingKeeper
 from bench.measure.monitors import SystemMonitor
 from bench.results import Row, Status, Store
-from bench.sweep.outcome import Outcome, to_row
+from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job, JobKey, Ledger, with_probes
 from bench.sweep.resident import JobLost, ResidentWorker, Slot
 
@@ -19,6 +20,7 @@ from bench.sweep.resident import JobLost, ResidentWorker, Slot
 class Observer(Protocol):
     """Whoever wants to know how the sweep goes. Called while nothing is timed."""
 
+    def measuring_ceilings(self) -> None: ...
     def loading(self, job: Job) -> None: ...
     def repeating(self, job: Job, kind: str, number: int, count: int) -> None: ...
     def finished(self, job: Job, row: Row) -> None: ...
@@ -40,6 +42,7 @@ class GroupRunner:
     may_run: Claim = lambda job: True
     slot: Slot = field(default_factory=Slot)
     stopped_by: str | None = None
+    _ceilings: CeilingKeeper = field(default_factory=CeilingKeeper)
     _worker: ResidentWorker | None = None
     _loaded_key: str | None = None
     _broken_loads: dict[str, JobLost] = field(default_factory=dict)
@@ -64,13 +67,21 @@ class GroupRunner:
     def _run_one(self, job: Job) -> None:
         started_at = datetime.now(UTC)
         monitor = SystemMonitor(job.run.measure.interval_s) if job.run.measure.system_metrics else None
+        self._ceilings.ensure(job.run, self.observer.measuring_ceilings)  # before the model of the first job takes the memory
         outcome = self._pruned(job) or self._measured(job, monitor)
         if self.stopped_by and outcome.status is not Status.ok:
             outcome = Outcome(Status.interrupted, self.stopped_by)
-        row = to_row(job, outcome, started_at, machine.describe(), monitor.get_history() if monitor else None)
+        row = self._row(job, outcome, started_at, monitor)
         self.store.write(row)
         self.ledger.record(job, outcome.status)
         self.observer.finished(job, row)
+
+    def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
+        history = monitor.get_history() if monitor else None
+        row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
+        if row.get("suspect") and self._ceilings.raised(job.run, self.observer.measuring_ceilings):
+            row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
+        return row
 
     def _pruned(self, job: Job) -> Outcome | None:
         if not job.run.prune or not (smaller := self.ledger.ruled_out_by(job)):

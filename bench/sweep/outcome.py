@@ -9,6 +9,8 @@ from typing import Any
 from bench import __version__, machine
 from bench.config import RunConfig, canonical_json
 from bench.machine import Machine
+from bench.measure.ceilings import HostCeilings
+from bench.measure.limits import limits
 from bench.measure.monitors import History
 from bench.measure.point import Measurement
 from bench.measure.stats import median, median_interval
@@ -23,7 +25,15 @@ class Outcome:
     measurement: Measurement | None = None
 
 
-def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, history: History | None = None) -> Row:
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of the host beside the measurement."""
+
+    ceilings: HostCeilings | None = None
+    history: History | None = None
+
+
+def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings) -> Row:
     run, seen = job.run, outcome.measurement
     return {
         "schema_version": SCHEMA_VERSION,
@@ -33,8 +43,8 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, hist
         "status": str(outcome.status),
         "error": outcome.error,
         **_asked(run),
-        **(_seen(run, seen) if seen else {}),
-        "system": [asdict(sample) for sample in history.samples] if history else None,
+        **(_seen(run, seen, around) if seen else {}),
+        "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
         **_provenance(host),
         **(_engine(run, seen) if seen else {}),
         "hardware": run.hardware.name or _hardware(seen, host),
@@ -64,8 +74,9 @@ def _asked(run: RunConfig) -> Row:
     }
 
 
-def _seen(run: RunConfig, seen: Measurement) -> Row:
+def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
     latency_s = median(seen.latencies_s)
+    token_times = _token_times(seen.token_times_s)
     low_s, high_s = median_interval(seen.latencies_s) or (None, None)
     tokens = run.batch_size * run.output_tokens
     return {
@@ -81,7 +92,8 @@ def _seen(run: RunConfig, seen: Measurement) -> Row:
         "tokens_digest": seen.tokens_digest,
         "load_s": seen.load_s,
         "spent_s": seen.spent_s,
-        **_token_times(seen.token_times_s),
+        **token_times,
+        **limits(run, seen, latency_s, token_times.get("ttft_s"), token_times.get("tpot_s"), around.ceilings),
     }
 
 

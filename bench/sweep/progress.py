@@ -62,6 +62,9 @@ class SweepProgress:
         if self._bar:
             self._bar.stop()
 
+    def measuring_ceilings(self) -> None:
+        self._console.print("measuring what this host allows, a few seconds; ceilings=false skips it", highlight=False)
+
     def loading(self, job: Job) -> None:
         self._draw(f"loading {job.run.model.name} in {job.run.framework.name}", at_once=True)
         if not self._bar:
