@@ -14,7 +14,7 @@ from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.hf import Settings
 from bench.measure import ceilings
 from bench.measure.ceilings import DeviceCeilings, HostCeilings, NoCeilings
-from bench.measure.limits import limits, suspect
+from bench.measure.limits import limits
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of
 
@@ -114,10 +114,6 @@ def test_without_ceilings_nothing_is_guessed() -> None:
     assert columns == {"suspect": []}
     pretending = RunConfig(ModelConfig(name="tiny", architecture=LLAMA), FakeSettings(name="fake"))
     assert limits(pretending, seen(1e-4), 1e-4, None, None, HostCeilings("now", (CPU,))) == {"suspect": []}
-
-
-def test_a_time_too_short_for_the_clock_is_suspect() -> None:
-    assert "clock" in suspect(2e-7, None, None, None)[0]
 
 
 def test_provenance_tells_what_explains_a_number() -> None:

@@ -9,9 +9,6 @@ from bench.measure.ceilings import HostCeilings
 from bench.measure.point import Measurement
 from bench.roofline import ModelShape, decode_bytes, mean_context, prefill_flops, seconds_at
 
-# A repeat shorter than this many ticks of the clock has no three significant figures.
-_LEAST_S = 1e-5
-
 
 def limits(
     run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
@@ -25,8 +22,6 @@ def suspect(latency_s: float, floor_s: float | None, prefill_mfu: float | None, 
     """Reasons to take this for a measuring error: nothing is faster than its hardware."""
     remedy = "measure the ceilings again on a quiet host (python -m bench.hardware --fresh), or look for work that was skipped"
     reasons = []
-    if latency_s < _LEAST_S:
-        reasons.append(f"latency of {latency_s:.1e} s is too short for the clock")
     if floor_s and latency_s < floor_s:
         reasons.append(f"latency of {latency_s:.3g} s is below the {floor_s:.3g} s that the ceilings allow; {remedy}")
     for name, share in (("prefill_mfu", prefill_mfu), ("decode_mbu", decode_mbu)):

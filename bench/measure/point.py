@@ -13,11 +13,13 @@ from bench.config import RunConfig
 from bench.frameworks.base import Framework, Tokens
 from bench.measure.clock import Clock, Stopwatch
 from bench.measure.monitors import PeakMemory
+from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.workload import Prompts, prompts_for
 from bench.roofline import ModelShape
 
-OnRepeat = Callable[[str, int, int], None]
-"""Called before each repeat, while nothing is timed, with its kind ("warm-up" or "repeat"), its number from 1, and how many there are."""
+OnRepeat = Callable[[str, int, int | None], None]
+"""Called before each repeat, while nothing is timed: with its kind ("warm-up" or "repeat"), its number from 1,
+and how many there are, if that is known."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ def measure(
     job = _Job(run, framework, prompts_for(run), on_repeat, clock)
     memory = PeakMemory()
     memory.reset()
-    warmups = [job.repeat("warm-up", i, run.warmup_runs) for i in range(1, run.warmup_runs + 1)]
-    repeats = [job.repeat("repeat", i, run.num_runs) for i in range(1, run.num_runs + 1)]
+    warmups = job.repeats("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
+    repeats = job.repeats("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
     return Measurement(
@@ -86,7 +88,15 @@ class _Job:
     on_repeat: OnRepeat
     clock: Clock
 
-    def repeat(self, kind: str, number: int, count: int) -> _Repeat:
+    def repeats(self, kind: str, count: int | str, enough: Callable[[list[float]], bool]) -> list[_Repeat]:
+        """`count` of them; with auto as many as are enough, judged by their latencies."""
+        known = None if isinstance(count, str) else count
+        done: list[_Repeat] = []
+        while len(done) < known if known is not None else not enough([repeat.latency_s for repeat in done]):
+            done.append(self._repeat(kind, len(done) + 1, known))
+        return done
+
+    def _repeat(self, kind: str, number: int, count: int | None) -> _Repeat:
         run = self.run
         batch = self.prompts(kind, number)
         watch = Stopwatch(self.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from bench import __version__, machine
@@ -13,7 +14,7 @@ from bench.measure.ceilings import HostCeilings
 from bench.measure.limits import limits
 from bench.measure.monitors import History
 from bench.measure.point import Measurement
-from bench.measure.stats import median, median_interval
+from bench.measure.stats import marks, median, median_interval, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job
 
@@ -85,6 +86,7 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "latency_s": latency_s,
         "latency_low_s": low_s,
         "latency_high_s": high_s,
+        "marks": marks(seen.latencies_s),
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
         "peak_device_bytes": seen.peak_device_bytes,
@@ -104,7 +106,15 @@ def _token_times(times: tuple[tuple[float, ...], ...] | None) -> Row:
     return {
         "token_times_s": [list(steps) for steps in times],
         "ttft_s": median([steps[0] for steps in times]),
-        "tpot_s": median([(steps[-1] - steps[0]) / gaps for steps in times]) if gaps else None,
+        **(_gaps(times) if gaps else {}),
+    }
+
+
+def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
+    gaps = [later - earlier for steps in times for earlier, later in pairwise(steps)]
+    return {
+        "tpot_s": median([(steps[-1] - steps[0]) / (len(steps) - 1) for steps in times]),
+        **{f"itl_p{percent}_s": percentile(gaps, percent) for percent in (50, 90, 99)},
     }
 
 

@@ -121,7 +121,7 @@ def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
 def estimated_s(run: RunConfig) -> float:
     """What a job costs, in nominal seconds: good for comparing points, not for telling the time."""
     shape = shape_of(run.model.architecture)
-    repeats = run.num_runs + run.warmup_runs
+    repeats = run.expected_runs
     sequences = (_GUESSED_MAX_BATCH if run.batch_size == MAX_BATCH else run.batch_size) * run.generation.num_beams
     if shape is None:
         return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))

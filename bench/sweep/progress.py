@@ -70,8 +70,9 @@ class SweepProgress:
         if not self._bar:
             self._console.print(f"loading {job.run.model.name} in {job.run.framework.name}", highlight=False)
 
-    def repeating(self, job: Job, kind: str, number: int, count: int) -> None:
-        self._draw(f"{job.label} · {kind} {number}/{count} · {self._eta}")
+    def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None:
+        of = f"/{count}" if count else ""
+        self._draw(f"{job.label} · {kind} {number}{of} · {self._eta}")
 
     def finished(self, job: Job, row: Row) -> None:
         with self._lock:
