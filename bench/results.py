@@ -34,6 +34,14 @@ class Status(StrEnum):
         return self in (Status.ok, Status.oom, Status.pruned, Status.unsupported)
 
 
+_DISTURBANCE = pa.struct(
+    [
+        *((name, pa.float64()) for name in ("seconds", "other_cpu_s", "stolen_s", "limited_s")),
+        *((name, pa.int64()) for name in ("switches", "heat_events")),
+        *((name, pa.float64()) for name in ("clock_mhz", "celsius", "gpu_clock_mhz", "gpu_celsius", "energy_j")),
+        ("gpu_throttles", pa.list_(pa.string())),
+    ]
+)
 _SAMPLE = pa.struct([("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())])
 
 # name, type, meaning; docs and charts read the meanings from here.
@@ -87,10 +95,11 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("suspect", pa.list_(pa.string()), "why this row may be a measuring error: faster than its hardware"),
     ("peak_device_bytes", pa.int64(), "of this job"),
     ("peak_host_bytes", pa.int64(), "of this job, resident memory of the worker"),
-    ("energy_j", pa.float64(), "where the platform tells"),
+    ("energy_j", pa.float64(), "mean of a repeat, of GPUs and CPU packages where they tell"),
     ("tokens_digest", pa.string(), "hash of the first repeat's tokens: do two frameworks agree?"),
     ("noisy", pa.bool_(), "whether something disturbed the repeats"),
     ("noise", pa.list_(pa.string()), "by what"),
+    ("disturbance", pa.list_(_DISTURBANCE), "per repeat: other processes' CPU time, stolen time, clocks, temperatures, throttling"),
     ("system", pa.list_(_SAMPLE), "the host during the repeats, when measure.system_metrics is on"),
     ("load_s", pa.float64(), "time to load the model that this job used"),
     ("spent_s", pa.float64(), "time inside warm-ups and repeats"),

@@ -101,6 +101,11 @@ class PeakMemory:
         return int(cuda.max_memory_allocated()) if cuda else None
 
 
+def uses_gpu() -> bool:
+    """Whether a framework in this process has brought a GPU up."""
+    return _cuda() is not None
+
+
 def _cuda() -> Any:
     """torch.cuda where a framework has brought it up; nothing is imported for it."""
     torch: Any = sys.modules.get("torch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from bench import __version__, machine
@@ -13,6 +14,7 @@ from bench.machine import Machine
 from bench.measure.ceilings import HostCeilings
 from bench.measure.limits import limits
 from bench.measure.monitors import History
+from bench.measure.noise import noise
 from bench.measure.point import Measurement
 from bench.measure.stats import marks, median, median_interval, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
@@ -94,8 +96,20 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "tokens_digest": seen.tokens_digest,
         "load_s": seen.load_s,
         "spent_s": seen.spent_s,
+        **_noise(seen),
         **token_times,
         **limits(run, seen, latency_s, token_times.get("ttft_s"), token_times.get("tpot_s"), around.ceilings),
+    }
+
+
+def _noise(seen: Measurement) -> Row:
+    reasons = noise(seen.around, seen.latencies_s)
+    energies_j = [one.energy_j for one in seen.around if one.energy_j is not None]
+    return {
+        "noisy": bool(reasons),
+        "noise": reasons,
+        "disturbance": [asdict(one) for one in seen.around],
+        "energy_j": fmean(energies_j) if energies_j else None,
     }
 
 
