@@ -45,6 +45,14 @@ class PromptSource(StrEnum):
     dataset = "dataset"
 
 
+class NoisePolicy(StrEnum):
+    """What to do about other load on the host. The row tells of it in any case."""
+
+    record = "record"  # nothing
+    wait = "wait"  # start a job when the host is quiet, or after noise_wait_s
+    retry = "retry"  # run a noisy job once more, later in its round; the later row counts
+
+
 class Rerun(StrEnum):
     """Which jobs run again although they left a row from this config in this environment."""
 
@@ -162,6 +170,8 @@ class RunConfig:
     precision: float = 0.01  # num_runs=auto stops when the interval's half-width is this part of the median
     max_seconds: float = 60.0  # num_runs=auto and warmup_runs=auto stop when their repeats have taken this long
     rounds: int = 1  # visits of the whole grid, interleaved, so that drift hits every point alike
+    noise: NoisePolicy = NoisePolicy.record  # what to do about other load on the host
+    noise_wait_s: float = 60.0  # noise=wait: the longest wait before a job
     ceilings: bool = True  # measure the hardware's ceilings once, if they are not known yet; false: never
     timeout_s: float = 3600.0  # for loading, and for one job; a worker that takes longer is ended
 

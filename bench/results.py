@@ -42,7 +42,13 @@ _DISTURBANCE = pa.struct(
         ("gpu_throttles", pa.list_(pa.string())),
     ]
 )
-_SAMPLE = pa.struct([("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())])
+_SAMPLE = pa.struct(
+    [
+        *(("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())),
+        *(("gpu_percent", pa.float64()), ("gpu_memory_bytes", pa.int64())),
+        *(("gpu_power_w", pa.float64()), ("gpu_clock_mhz", pa.float64())),
+    ]
+)
 
 # name, type, meaning; docs and charts read the meanings from here.
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -109,27 +108,27 @@ class CeilingKeeper:
     _sought: bool = False
     _measured_again: bool = False
 
-    def ensure(self, run: RunConfig, announce: Callable[[], None]) -> None:
+    def ensure(self, run: RunConfig, note: Callable[[str], None]) -> None:
         if not self._sought:
             self.known = cached(describe())
         if self.known is None and not self._sought and _wanted(run):
-            self._measure(announce)
+            self._measure(note)
         self._sought = self._sought or _wanted(run)
 
-    def raised(self, run: RunConfig, announce: Callable[[], None]) -> bool:
+    def raised(self, run: RunConfig, note: Callable[[str], None]) -> bool:
         """Called when a row beats its ceiling: more often than a wrong row, that is a ceiling from a busy moment."""
         if self._measured_again or not _wanted(run):
             return False
         self._measured_again = True
-        self._measure(announce)
+        self._measure(note)
         return True
 
-    def _measure(self, announce: Callable[[], None]) -> None:
-        announce()
+    def _measure(self, note: Callable[[str], None]) -> None:
+        note("measuring what this host allows, a few seconds; ceilings=false skips it")
         try:
             self.known = measure(describe(), self.known)
         except NoCeilings as error:  # the rows are worth having without them
-            warnings.warn(str(error), stacklevel=1)
+            note(str(error))
 
 
 def _wanted(run: RunConfig) -> bool:

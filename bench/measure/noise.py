@@ -34,16 +34,21 @@ def noise(around: Sequence[Disturbance], latencies_s: Sequence[float]) -> list[s
     return found
 
 
-def wait_until_quiet(limit_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
-    """Wait until other processes leave the CPUs alone, at most this long. Whether it got quiet."""
-    reader, deadline = HostReader(), time.monotonic() + limit_s
-    while True:
+def wait_until_quiet(limit_s: float, note: Callable[[str], None], given_up: Callable[[], bool] = lambda: False) -> bool:
+    """Wait until other processes leave the CPUs alone, at most this long; `note` is told once for what. Whether it got quiet."""
+    reader, deadline, told = HostReader(), time.monotonic() + limit_s, False
+    while not given_up():
         before = reader.read()
-        sleep(_LOOK_S)
-        if not _cpu_reasons([between(before, reader.read())]):
+        time.sleep(_LOOK_S)
+        reasons = _cpu_reasons([between(before, reader.read())])
+        if not reasons:
             return True
         if time.monotonic() >= deadline:
-            return False
+            break
+        if not told:
+            note("; ".join(reasons))
+            told = True
+    return False
 
 
 def _cpu_reasons(around: Sequence[Disturbance]) -> list[str]:

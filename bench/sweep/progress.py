@@ -62,8 +62,8 @@ class SweepProgress:
         if self._bar:
             self._bar.stop()
 
-    def measuring_ceilings(self) -> None:
-        self._console.print("measuring what this host allows, a few seconds; ceilings=false skips it", highlight=False)
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
 
     def loading(self, job: Job) -> None:
         self._draw(f"loading {job.run.model.name} in {job.run.framework.name}", at_once=True)
@@ -83,7 +83,7 @@ class SweepProgress:
         self._eta.finished(job)
         done = self.finished_jobs
         self._console.print(
-            f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
+            f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
         )
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)

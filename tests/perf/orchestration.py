@@ -53,7 +53,7 @@ class _Watch:
         self.ended_at = 0.0
         self.spent_s = 0.0
 
-    def measuring_ceilings(self) -> None:
+    def note(self, text: str) -> None:
         pass
 
     def loading(self, job: Job) -> None:
