@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from bench.errors import InvalidSetting
 
 # OmegaConf's mark for "must be set"; spelled out so that workers need not import OmegaConf.
 MISSING: Any = "???"
+# num_runs=auto, warmup_runs=auto: measuring decides how many.
+AUTO = "auto"
 
 
 class Dtype(StrEnum):
@@ -41,6 +43,14 @@ class PromptSource(StrEnum):
     random = "random"
     prose = "prose"
     dataset = "dataset"
+
+
+class NoisePolicy(StrEnum):
+    """What to do about other load on the host. The row tells of it in any case."""
+
+    record = "record"  # nothing
+    wait = "wait"  # start a job when the host is quiet, or after noise_wait_s
+    retry = "retry"  # run a noisy job once more, later in its round; the later row counts
 
 
 class Rerun(StrEnum):
@@ -86,6 +96,7 @@ class FrameworkConfig:
     """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
 
     name: str = MISSING  # its key in the table of bench/frameworks
+    pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
@@ -154,9 +165,14 @@ class RunConfig:
     output_tokens: int = 101  # generated per sequence, exactly
     seed: int = 0  # of prompts, random weights and sampling
 
-    num_runs: int = 7  # timed repeats; 6 are the fewest that give a 95 % interval for the median
-    warmup_runs: int = 2  # untimed repeats before them
+    num_runs: int | str = 7  # timed repeats, at least 6 for a 95 % interval; auto: until precision or max_seconds is reached
+    warmup_runs: int | str = 2  # untimed repeats before them; auto: until they get no faster
+    precision: float = 0.01  # num_runs=auto stops when the interval's half-width is this part of the median
+    max_seconds: float = 60.0  # num_runs=auto and warmup_runs=auto stop when their repeats have taken this long
     rounds: int = 1  # visits of the whole grid, interleaved, so that drift hits every point alike
+    noise: NoisePolicy = NoisePolicy.record  # what to do about other load on the host
+    noise_wait_s: float = 60.0  # noise=wait: the longest wait before a job
+    ceilings: bool = True  # measure the hardware's ceilings once, if they are not known yet; false: never
     timeout_s: float = 3600.0  # for loading, and for one job; a worker that takes longer is ended
 
     name: str = "sweep"  # of the sweep
@@ -183,7 +199,12 @@ class RunConfig:
     @cached_property
     def config_id(self) -> str:
         """Hash of what is measured and how: a row counts as this job's only if it has the same one."""
-        return _digest({**self._point, **self._pick("num_runs", "warmup_runs", "measure")})
+        return _digest({**self._point, **self._pick("num_runs", "warmup_runs", "precision", "max_seconds", "measure")})
+
+    @property
+    def expected_runs(self) -> int:
+        """Repeats and warm-ups, with a guess where the measuring decides."""
+        return sum(guess if count == AUTO else int(count) for count, guess in ((self.num_runs, 12), (self.warmup_runs, 3)))
 
     @cached_property
     def load_key(self) -> str:
@@ -222,8 +243,16 @@ def _check_counts(run: RunConfig) -> None:
         raise InvalidSetting("batch_size", run.batch_size, "must be a whole number from 1, or max for the largest batch that completes")
     at_least = {"input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
     for key, least in at_least.items():
-        if getattr(run, key) < least:
-            raise InvalidSetting(key, getattr(run, key), f"must be at least {least}")
+        value = getattr(run, key)
+        if isinstance(value, str):
+            if value != AUTO:
+                raise InvalidSetting(key, value, f"must be a number, or {AUTO}")
+        elif value < least:
+            raise InvalidSetting(key, value, f"must be at least {least}")
+    if not 0 < run.precision < 1:
+        raise InvalidSetting("precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
+    if run.max_seconds <= 0:
+        raise InvalidSetting("max_seconds", run.max_seconds, "must be above 0; it is the longest that num_runs=auto repeats, in seconds")
     if run.timeout_s <= 0:
         raise InvalidSetting("timeout_s", run.timeout_s, "must be above 0; it is the longest a job may take, in seconds")
     if run.measure.interval_s < 0.05:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +44,7 @@ class Machine:
     kernel: str
     python: str
     packages: dict[str, str]  # of ENGINE_PACKAGES, those that are installed
+    details: dict[str, str] = field(default_factory=dict)  # settings of firmware, kernel and container, those that can be read
 
     @property
     def fingerprint(self) -> str:
@@ -76,6 +77,7 @@ def describe() -> Machine:
         kernel=platform.release(),
         python=platform.python_version(),
         packages={name: found for name in ENGINE_PACKAGES if (found := _version(name))},
+        details=_details(),
     )
 
 
@@ -108,16 +110,73 @@ _CGROUP_MEMORY = (
 )
 
 
+def cache_folder() -> Path:
+    """Where this program keeps what it can make again: measured ceilings and the like."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-bench-sweep"
+
+
 def timing_environment() -> dict[str, str]:
     return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TIMING_PREFIXES)}
 
 
 def _cpu() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(key: str) -> str | None:
+    lines = (_read("/proc/cpuinfo") or "").splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
+
+
+_CPU, _CGROUP = "/sys/devices/system/cpu", "/sys/fs/cgroup"
+# What explains a number a year later: name -> files, the first that can be read counts.
+_DETAIL_FILES = {
+    "governor": (f"{_CPU}/cpu*/cpufreq/scaling_governor",),
+    "frequency_driver": (f"{_CPU}/cpu0/cpufreq/scaling_driver",),
+    "max_khz": (f"{_CPU}/cpu*/cpufreq/scaling_max_freq",),
+    "boost": (f"{_CPU}/cpufreq/boost",),
+    "no_turbo": (f"{_CPU}/intel_pstate/no_turbo",),
+    "smt": (f"{_CPU}/smt/active",),
+    "numa": ("/sys/devices/system/node/node[0-9]*/cpulist",),
+    "numa_balancing": ("/proc/sys/kernel/numa_balancing",),
+    "huge_pages": ("/sys/kernel/mm/transparent_hugepage/enabled",),
+    "cgroup_cpu": (f"{_CGROUP}/cpu.max", f"{_CGROUP}/cpu/cpu.cfs_quota_us"),
+    "cgroup_memory": (f"{_CGROUP}/memory.max", f"{_CGROUP}/memory/memory.limit_in_bytes"),
+}
+
+
+def _details() -> dict[str, str]:
+    known = {name: _first_of(patterns) for name, patterns in _DETAIL_FILES.items()}
+    flags = _cpuinfo("flags") or ""
+    known |= {
+        "microcode": _cpuinfo("microcode"),
+        "virtual": "yes" if "hypervisor" in flags.split() else None,
+        "affinity": _ranges(sorted(os.sched_getaffinity(0))),
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _first_of(patterns: tuple[str, ...]) -> str | None:
+    """The content of the first pattern that matches; of several files each different content once."""
+    for pattern in patterns:
+        found = [_read(file) for file in sorted(Path("/").glob(pattern.removeprefix("/")))]
+        if values := list(dict.fromkeys(value for value in found if value)):
+            return "; ".join(values)
+    return None
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[0, 1, 2, 5] as 0-2,5."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _read(path: str | Path) -> str | None:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _gpus() -> tuple[str, ...]:
@@ -128,11 +187,7 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _driver() -> str | None:
-    try:
-        text = Path("/sys/module/nvidia/version").read_text().strip()
-    except OSError:
-        return None
-    return text or None
+    return _read("/sys/module/nvidia/version") or None
 
 
 def _version(package: str) -> str | None:

@@ -34,7 +34,21 @@ class Status(StrEnum):
         return self in (Status.ok, Status.oom, Status.pruned, Status.unsupported)
 
 
-_SAMPLE = pa.struct([("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())])
+_DISTURBANCE = pa.struct(
+    [
+        *((name, pa.float64()) for name in ("seconds", "other_cpu_s", "stolen_s", "limited_s")),
+        *((name, pa.int64()) for name in ("switches", "heat_events")),
+        *((name, pa.float64()) for name in ("clock_mhz", "celsius", "gpu_clock_mhz", "gpu_celsius", "energy_j")),
+        ("gpu_throttles", pa.list_(pa.string())),
+    ]
+)
+_SAMPLE = pa.struct(
+    [
+        *(("t_s", pa.float64()), ("cpu_percent", pa.float64()), ("ram_bytes", pa.int64())),
+        *(("gpu_percent", pa.float64()), ("gpu_memory_bytes", pa.int64())),
+        *(("gpu_power_w", pa.float64()), ("gpu_clock_mhz", pa.float64())),
+    ]
+)
 
 # name, type, meaning; docs and charts read the meanings from here.
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
@@ -73,16 +87,25 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("token_times_s", pa.list_(pa.list_(pa.float64())), "per repeat: when each step's tokens were on the host, from the request"),
     ("ttft_s", pa.float64(), "median time to first token"),
     ("tpot_s", pa.float64(), "median over repeats of (last - first) / (output_tokens - 1)"),
+    ("itl_p50_s", pa.float64(), "inter-token latency: median gap between two steps, over all repeats"),
+    ("itl_p90_s", pa.float64(), "90 % of the gaps are shorter"),
+    ("itl_p99_s", pa.float64(), "99 % of the gaps are shorter"),
+    ("marks", pa.list_(pa.string()), "what limits the trust in these repeats: few of them, or too short for the clock"),
     ("output_tok_s", pa.float64(), "batch_size × output_tokens / latency_s"),
     ("total_tok_s", pa.float64(), "batch_size × (input_tokens + output_tokens) / latency_s"),
-    ("prefill_mfu", pa.float64(), "prefill FLOPs over the measured ceiling"),
-    ("decode_mbu", pa.float64(), "decode bytes over the measured ceiling"),
+    ("prefill_mfu", pa.float64(), "prefill FLOPs / ttft_s / ceiling_flops_per_s"),
+    ("decode_mbu", pa.float64(), "bytes that a decoding step must bring from memory / tpot_s / ceiling_bytes_per_s"),
+    ("ceiling_flops_per_s", pa.float64(), "best rate of matrix products in this dtype, measured on the devices used"),
+    ("ceiling_bytes_per_s", pa.float64(), "best memory bandwidth measured on the devices used"),
+    ("floor_s", pa.float64(), "least latency_s that the ceilings allow"),
+    ("suspect", pa.list_(pa.string()), "why this row may be a measuring error: faster than its hardware"),
     ("peak_device_bytes", pa.int64(), "of this job"),
     ("peak_host_bytes", pa.int64(), "of this job, resident memory of the worker"),
-    ("energy_j", pa.float64(), "where the platform tells"),
+    ("energy_j", pa.float64(), "mean of a repeat, of GPUs and CPU packages where they tell"),
     ("tokens_digest", pa.string(), "hash of the first repeat's tokens: do two frameworks agree?"),
     ("noisy", pa.bool_(), "whether something disturbed the repeats"),
     ("noise", pa.list_(pa.string()), "by what"),
+    ("disturbance", pa.list_(_DISTURBANCE), "per repeat: other processes' CPU time, stolen time, clocks, temperatures, throttling"),
     ("system", pa.list_(_SAMPLE), "the host during the repeats, when measure.system_metrics is on"),
     ("load_s", pa.float64(), "time to load the model that this job used"),
     ("spent_s", pa.float64(), "time inside warm-ups and repeats"),

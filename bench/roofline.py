@@ -1,4 +1,4 @@
-"""FLOPs and bytes of prefill and decode, from a model's shape. Pure arithmetic: no engine, no measuring."""
+"""FLOPs and bytes of prefill and decode from a model's shape, and the least time they take. Pure arithmetic: nothing is measured."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "intermediate": ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"),
     "vocab": ("vocab_size",),
-    "experts": ("num_local_experts",),
-    "experts_per_token": ("num_experts_per_tok",),
 }
 # Families whose feed-forward layer has a gate beside the up projection (SwiGLU: three matrices, not two).
 _GATED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"}
+_GATED |= {"qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "smollm3", "granite", "olmo2"}
 _UNTIED_BY_DEFAULT = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gpt_neox"}
+_UNTIED_BY_DEFAULT |= {"qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "olmo2"}
+# Where a config has a window but no layer_types, these families use it in every layer.
+_WINDOW_EVERYWHERE = {"mistral", "mixtral", "phi3"}
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Feed-forward layers that send each token through a few of many experts."""
+
+    count: int
+    active: int  # per token
+    intermediate: int  # of one expert
+    shared_intermediate: int  # of what every token goes through; 0: nothing
+    layers: int  # that have experts; the others are dense
+
+    def touched(self, tokens: float) -> float:
+        """How many of a layer's experts `tokens` tokens are expected to use, under an even router."""
+        idle = float((1 - self.active / self.count) ** tokens)
+        return self.count * (1 - idle)
 
 
 @dataclass(frozen=True)
@@ -40,28 +58,56 @@ class ModelShape:
     tied: bool
     n_params: int
     max_positions: int | None = None
-    experts: int = 1  # feed-forward layers beside each other (mixture of experts)
-    experts_per_token: int = 1
+    experts: Experts | None = None
+    window: int | None = None  # tokens that a layer with a sliding window looks back
+    window_layers: int = 0
+    bytes_per_weight: float | None = None  # of quantised layers; None: the dtype's
+    bytes_per_kv: float | None = None  # of a quantised KV cache; None: the dtype's
 
     @property
     def matmul_params(self) -> int:
         """Parameters that every token is multiplied with: the layers' matrices and the head, not the embedding."""
-        q_and_out = 2 * self.hidden * self.heads * self.head_dim
-        k_and_v = 2 * self.hidden * self.kv_heads * self.head_dim
-        return self.layers * (q_and_out + k_and_v + self.experts_per_token * self._expert_params) + self.vocab * self.hidden
+        return self._layer_params(self.experts.active if self.experts else 0) + self.head_params
 
     @property
-    def _expert_params(self) -> int:
-        return (3 if self.gated else 2) * self.hidden * self.intermediate
+    def matrix_params(self) -> int:
+        """Parameters of all matrices, every expert among them, without the embedding."""
+        return self._layer_params(self.experts.count if self.experts else 0) + self.head_params
 
     @property
-    def all_params(self) -> int:
-        """What the matrices add up to: with the embedding, and with the experts that a token passes by."""
-        passed_by = self.layers * (self.experts - self.experts_per_token) * self._expert_params
-        return self.matmul_params + passed_by + (0 if self.tied else self.vocab * self.hidden)
+    def head_params(self) -> int:
+        return self.vocab * self.hidden
+
+    def weight_bytes(self, bytes_per_value: float, experts: float | None = None) -> float:
+        """Bytes of the matrices, with this many experts of each layer; default: as many as one token uses.
+
+        The head keeps the dtype where the layers are quantised, as the usual tools leave it.
+        """
+        used = (self.experts.active if experts is None else experts) if self.experts else 0
+        return self._layer_params(used) * (self.bytes_per_weight or bytes_per_value) + self.head_params * bytes_per_value
+
+    def seen_tokens(self, context_tokens: float) -> float:
+        """How many of `context_tokens` a layer attends to, on average over the layers."""
+        windowed = min(context_tokens, self.window or context_tokens)
+        return (self.window_layers * windowed + (self.layers - self.window_layers) * context_tokens) / self.layers
 
     def counted(self, n_params: int) -> ModelShape:
         return replace(self, n_params=n_params)
+
+    def _layer_params(self, experts: float) -> int:
+        """Parameters of the layers' matrices, with this many experts of each layer that has them."""
+        q_and_out = 2 * self.hidden * self.heads * self.head_dim
+        k_and_v = 2 * self.hidden * self.kv_heads * self.head_dim
+        dense_layers = self.layers - (self.experts.layers if self.experts else 0)
+        total = self.layers * (q_and_out + k_and_v) + dense_layers * self._feed_forward_params(self.intermediate)
+        if self.experts:
+            router = self.hidden * self.experts.count
+            shared = self._feed_forward_params(self.experts.shared_intermediate)
+            total += self.experts.layers * (router + shared + round(experts * self._feed_forward_params(self.experts.intermediate)))
+        return total
+
+    def _feed_forward_params(self, intermediate: int) -> int:
+        return (3 if self.gated else 2) * self.hidden * intermediate
 
 
 def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
@@ -69,7 +115,9 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
 
     n_params is what the matrices add up to; an adapter replaces it by what it counted.
     """
-    sizes = {name: next((architecture[key] for key in keys if architecture.get(key)), None) for name, keys in _ALIASES.items()}
+    sizes: dict[str, Any] = {
+        name: next((architecture[key] for key in keys if architecture.get(key)), None) for name, keys in _ALIASES.items()
+    }
     if any(sizes[name] is None for name in ("layers", "hidden", "heads", "vocab")):
         return None
     family = str(architecture.get("model_type", "unknown"))
@@ -90,10 +138,61 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         tied=bool(architecture.get("tie_word_embeddings", family not in _UNTIED_BY_DEFAULT)),
         n_params=0,
         max_positions=next((int(architecture[key]) for key in POSITION_KEYS if architecture.get(key)), None),
-        experts=int(sizes["experts"] or 1),
-        experts_per_token=int(sizes["experts_per_token"] or 1),
+        experts=_experts_of(architecture, int(sizes["layers"])),
+        window=_window_of(architecture),
+        window_layers=_window_layers(architecture, family, int(sizes["layers"])),
+        bytes_per_weight=_bytes_per_weight(architecture.get("quantization_config")),
     )
-    return shape.counted(shape.all_params)
+    embedding = 0 if shape.tied else shape.vocab * shape.hidden
+    return shape.counted(shape.matrix_params + embedding)
+
+
+def _experts_of(architecture: Mapping[str, Any], layers: int) -> Experts | None:
+    count = architecture.get("num_local_experts") or architecture.get("num_experts")
+    active = architecture.get("num_experts_per_tok") or architecture.get("experts_per_token")
+    if not count or not active:
+        return None
+    dense = set(architecture.get("mlp_only_layers") or ())
+    step = int(architecture.get("decoder_sparse_step") or 1)  # Qwen: every step-th layer has experts
+    return Experts(
+        count=int(count),
+        active=int(active),
+        intermediate=int(architecture.get("moe_intermediate_size") or architecture["intermediate_size"]),
+        shared_intermediate=int(architecture.get("shared_expert_intermediate_size") or 0),
+        layers=sum(layer not in dense and (layer + 1) % step == 0 for layer in range(layers)),
+    )
+
+
+def _window_of(architecture: Mapping[str, Any]) -> int | None:
+    window = architecture.get("sliding_window")
+    return int(window) if window and architecture.get("use_sliding_window", True) else None
+
+
+def _window_layers(architecture: Mapping[str, Any], family: str, layers: int) -> int:
+    if _window_of(architecture) is None:
+        return 0
+    kinds = architecture.get("layer_types")
+    if kinds is not None:
+        return list(kinds).count("sliding_attention")
+    return layers if family in _WINDOW_EVERYWHERE else 0
+
+
+def _bytes_per_weight(quantization: Any) -> float | None:
+    """Width of quantised weights, as the usual tools write it into a model's config; None where they keep the dtype's."""
+    if not isinstance(quantization, Mapping):
+        return None
+    if bits := quantization.get("bits") or quantization.get("w_bit"):  # GPTQ, AWQ
+        return float(bits) / 8
+    if quantization.get("load_in_4bit") or quantization.get("quant_method") == "mxfp4":
+        return 0.5
+    if quantization.get("load_in_8bit") or "fp8" in str(quantization.get("quant_method")):
+        return 1.0
+    return None
+
+
+def attention_flops(shape: ModelShape, pairs: float) -> float:
+    """FLOPs of scores and their weighted sum, for this many pairs of a token and one that it attends to."""
+    return 4 * shape.layers * shape.heads * shape.head_dim * pairs
 
 
 def prefill_flops(shape: ModelShape, batch_size: int, input_tokens: int) -> float:
@@ -101,24 +200,36 @@ def prefill_flops(shape: ModelShape, batch_size: int, input_tokens: int) -> floa
 
     The head is only applied to the last position. Kaplan et al. 2020, table 1 (arXiv:2001.08361).
     """
-    head = shape.vocab * shape.hidden
-    matrices = 2 * ((shape.matmul_params - head) * input_tokens + head)
-    attention = 2 * shape.layers * shape.heads * shape.head_dim * input_tokens * (input_tokens + 1)
-    return float(batch_size * (matrices + attention))
+    matrices = 2 * ((shape.matmul_params - shape.head_params) * input_tokens + shape.head_params)
+    pairs = _triangle(input_tokens)
+    if shape.window:
+        pairs -= _triangle(max(0, input_tokens - shape.window)) * shape.window_layers / shape.layers
+    return float(batch_size * (matrices + attention_flops(shape, pairs)))
+
+
+def _triangle(n: int) -> float:
+    return n * (n + 1) / 2
 
 
 def decode_flops(shape: ModelShape, batch_size: int, context_tokens: float) -> float:
     """FLOPs of one decoding step with `context_tokens` in the cache, for the whole batch."""
-    return batch_size * (2 * shape.matmul_params + 4 * shape.layers * shape.heads * shape.head_dim * context_tokens)
+    return batch_size * (2 * shape.matmul_params + attention_flops(shape, shape.seen_tokens(context_tokens)))
 
 
-def kv_bytes_per_token(shape: ModelShape, bytes_per_value: int) -> int:
-    return 2 * shape.layers * shape.kv_heads * shape.head_dim * bytes_per_value
+def kv_bytes_per_token(shape: ModelShape, bytes_per_value: float) -> float:
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * (shape.bytes_per_kv or bytes_per_value)
 
 
-def decode_bytes(shape: ModelShape, batch_size: int, context_tokens: float, bytes_per_value: int) -> float:
-    """Bytes that one decoding step must at least read: every weight once, and one KV cache per sequence."""
-    return shape.matmul_params * bytes_per_value + batch_size * context_tokens * kv_bytes_per_token(shape, bytes_per_value)
+def decode_bytes(shape: ModelShape, batch_size: int, context_tokens: float, bytes_per_value: float) -> float:
+    """Bytes that one decoding step is expected to read: every weight it uses once, and one KV cache per sequence."""
+    touched = shape.experts.touched(batch_size) if shape.experts else None
+    weights = shape.weight_bytes(bytes_per_value, touched)
+    return weights + batch_size * shape.seen_tokens(context_tokens) * kv_bytes_per_token(shape, bytes_per_value)
+
+
+def mean_context(input_tokens: int, output_tokens: int) -> float:
+    """Tokens in the cache during a decoding step, on average: the first one comes out of the prefill."""
+    return input_tokens + output_tokens / 2
 
 
 def seconds_at(
@@ -126,16 +237,20 @@ def seconds_at(
     batch_size: int,
     input_tokens: int,
     output_tokens: int,
-    bytes_per_value: int,
+    bytes_per_value: float,
     flops_per_s: float,
     bytes_per_s: float,
+    cache_bytes: float = 0,
 ) -> float:
-    """Least time for one generation on hardware with these ceilings: each phase takes what its tighter ceiling allows."""
-    weights_s = shape.matmul_params * bytes_per_value / bytes_per_s
-    prefill_s = max(prefill_flops(shape, batch_size, input_tokens) / flops_per_s, weights_s)
-    context = input_tokens + output_tokens / 2
-    step_s = max(
-        decode_flops(shape, batch_size, context) / flops_per_s,
-        decode_bytes(shape, batch_size, context, bytes_per_value) / bytes_per_s,
-    )
+    """Least time for one generation on hardware with these ceilings: each phase takes what its tighter ceiling allows.
+
+    What fits into the processor's caches can still be there from the step before, so that much need not
+    come from memory. With experts, all tokens may have chosen the same ones. The mean context stands for
+    each step's own: the maximum is convex, so that this errs on the low side.
+    """
+    weights = shape.weight_bytes(bytes_per_value)
+    prefill_s = max(prefill_flops(shape, batch_size, input_tokens) / flops_per_s, max(0, weights - cache_bytes) / bytes_per_s)
+    context = mean_context(input_tokens, output_tokens)
+    caches = batch_size * shape.seen_tokens(context) * kv_bytes_per_token(shape, bytes_per_value)
+    step_s = max(decode_flops(shape, batch_size, context) / flops_per_s, max(0, weights + caches - cache_bytes) / bytes_per_s)
     return prefill_s + (output_tokens - 1) * step_s

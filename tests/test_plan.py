@@ -95,7 +95,7 @@ def test_an_out_of_memory_of_an_earlier_sweep_is_remembered() -> None:
     assert plan.ledger.ruled_out_by(plan.todo[0]) == small
 
 
-def search(largest: int, known: Ledger | None = None) -> tuple[list[tuple[int, int]], Ledger]:
+def search(largest: int, known: Ledger | None = None) -> tuple[list[tuple[int, int | str]], Ledger]:
     """The (batch, repeats) that a search tries on a machine that holds `largest` sequences."""
     ledger = known or Ledger()
     tried = []

@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Fault(StrEnum):
 
 @dataclass
 class Settings(FrameworkConfig):
+    pretends: ClassVar[bool] = True
     load_s: float = 0.0  # time that loading takes
     prefill_s: float = 0.0  # time per 1,000 prompt tokens of a sequence
     step_s: float = 0.0  # time of one decoding step

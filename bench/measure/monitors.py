@@ -1,16 +1,19 @@
-"""What the host does meanwhile: CPU and memory over time, and the peak memory of one job."""
+"""What the host does meanwhile: CPU, GPU and memory over time, and the peak memory of one job."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import psutil
+
+from bench.measure.gpu import GpuState, read_gpus
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class Sample:
     t_s: float
     cpu_percent: float
     ram_bytes: int
+    gpu_percent: float | None = None  # mean of the GPUs
+    gpu_memory_bytes: int | None = None  # sum
+    gpu_power_w: float | None = None  # sum
+    gpu_clock_mhz: float | None = None  # of the slowest
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,11 @@ class History:
     @property
     def ram_usage(self) -> list[float]:
         return [(sample.ram_bytes - self.start_ram_bytes) / 1e6 for sample in self.samples]
+
+    @property
+    def gpu_usage(self) -> list[float]:
+        """Percent; empty without a GPU that tells."""
+        return [sample.gpu_percent for sample in self.samples if sample.gpu_percent is not None]
 
     @property
     def peak_ram_usage(self) -> float | None:
@@ -71,7 +83,24 @@ class SystemMonitor:
     def _watch(self) -> None:
         started = self.clock()
         while not self._stop.wait(self.interval):
-            self._samples.append(Sample(self.clock() - started, psutil.cpu_percent(), psutil.virtual_memory().used))
+            self._samples.append(_sample(self.clock() - started, read_gpus()))
+
+
+def _sample(t_s: float, gpus: Sequence[GpuState]) -> Sample:
+    return Sample(
+        t_s,
+        psutil.cpu_percent(),
+        psutil.virtual_memory().used,
+        gpu_percent=_over(fmean, [gpu.busy_percent for gpu in gpus]),
+        gpu_memory_bytes=_over(sum, [gpu.memory_bytes for gpu in gpus]),
+        gpu_power_w=_over(sum, [gpu.power_w for gpu in gpus]),
+        gpu_clock_mhz=_over(min, [gpu.clock_mhz for gpu in gpus]),
+    )
+
+
+def _over(function: Callable[[list[Any]], Any], values: Sequence[float | None]) -> Any:
+    """None where a GPU does not tell: the others would stand for all."""
+    return function(list(values)) if values and None not in values else None
 
 
 class PeakMemory:
@@ -99,6 +128,11 @@ class PeakMemory:
     def device_bytes(self) -> int | None:
         cuda = _cuda()
         return int(cuda.max_memory_allocated()) if cuda else None
+
+
+def uses_gpu() -> bool:
+    """Whether a framework in this process has brought a GPU up."""
+    return _cuda() is not None
 
 
 def _cuda() -> Any:

@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+import psutil
+
 from bench.config import RunConfig
 from bench.frameworks.base import Framework, Tokens
 from bench.measure.clock import Clock, Stopwatch
-from bench.measure.monitors import PeakMemory
+from bench.measure.host import Disturbance, HostReader, between
+from bench.measure.monitors import PeakMemory, uses_gpu
+from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.workload import Prompts, prompts_for
 from bench.roofline import ModelShape
 
-OnRepeat = Callable[[str, int, int], None]
-"""Called before each repeat, while nothing is timed, with its kind ("warm-up" or "repeat"), its number from 1, and how many there are."""
+OnRepeat = Callable[[str, int, int | None], None]
+"""Called before each repeat, while nothing is timed: with its kind ("warm-up" or "repeat"), its number from 1,
+and how many there are, if that is known."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Measurement:
     shape: ModelShape
     load_s: float
     spent_s: float  # inside warm-ups and repeats
+    around: tuple[Disturbance, ...] = ()  # per repeat: what else happened on the host
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None
     engine: dict[str, Any] = field(default_factory=dict)  # what Framework.describe told
@@ -49,11 +55,11 @@ def measure(
 ) -> Measurement:
     """Measure one point on a loaded framework. Raises what the engine raises, and WrongLength."""
     framework.prepare(run)
-    job = _Job(run, framework, prompts_for(run), on_repeat, clock)
+    job = _Job(run, framework, prompts_for(run), on_repeat, clock, _host_reader(run))
     memory = PeakMemory()
     memory.reset()
-    warmups = [job.repeat("warm-up", i, run.warmup_runs) for i in range(1, run.warmup_runs + 1)]
-    repeats = [job.repeat("repeat", i, run.num_runs) for i in range(1, run.num_runs + 1)]
+    warmups = job.repeats("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
+    repeats = job.repeats("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
     return Measurement(
@@ -63,6 +69,7 @@ def measure(
         shape=shape,
         load_s=load_s,
         spent_s=sum(repeat.latency_s for repeat in (*warmups, *repeats)),
+        around=tuple(repeat.around for repeat in repeats),
         peak_host_bytes=memory.host_bytes(),
         peak_device_bytes=memory.device_bytes(),
         engine=framework.describe(),
@@ -74,6 +81,7 @@ class _Repeat:
     latency_s: float
     step_s: list[float]
     tokens_digest: str
+    around: Disturbance
 
 
 @dataclass(frozen=True)
@@ -85,19 +93,36 @@ class _Job:
     prompts: Prompts
     on_repeat: OnRepeat
     clock: Clock
+    host: HostReader
 
-    def repeat(self, kind: str, number: int, count: int) -> _Repeat:
+    def repeats(self, kind: str, count: int | str, enough: Callable[[list[float]], bool]) -> list[_Repeat]:
+        """`count` of them; with auto as many as are enough, judged by their latencies."""
+        known = None if isinstance(count, str) else count
+        done: list[_Repeat] = []
+        while len(done) < known if known is not None else not enough([repeat.latency_s for repeat in done]):
+            done.append(self._repeat(kind, len(done) + 1, known))
+        return done
+
+    def _repeat(self, kind: str, number: int, count: int | None) -> _Repeat:
         run = self.run
         batch = self.prompts(kind, number)
         watch = Stopwatch(self.clock)
         on_step = watch.step if run.measure.token_times else _ignore
         self.on_repeat(kind, number, count)
         gc.collect()  # so that earlier garbage is not collected inside the measured time
+        before = self.host.read()
         with watch.running():
             tokens = self.framework.generate(batch, run.output_tokens, on_step)
+        around = between(before, self.host.read())
         if tokens.shape != (run.batch_size, run.output_tokens):
             raise WrongLength((run.batch_size, run.output_tokens), tokens.shape)
-        return _Repeat(watch.total_s, watch.step_s, _digest(tokens))
+        return _Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
+
+
+def _host_reader(run: RunConfig) -> HostReader:
+    ranks = getattr(run.framework, "tp", 1)
+    children = psutil.Process().children(recursive=True) if ranks > 1 else []
+    return HostReader(tuple(child.pid for child in children), ranks if uses_gpu() else 0)
 
 
 def _ignore(at_s: float | None = None) -> None:

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Protocol
 
 from bench import machine
+from bench.config import NoisePolicy
+from bench.measure.ceilings import CeilingKeeper
 from bench.measure.monitors import SystemMonitor
+from bench.measure.noise import wait_until_quiet
 from bench.results import Row, Status, Store
-from bench.sweep.outcome import Outcome, to_row
-from bench.sweep.plan import Job, JobKey, Ledger, with_probes
+from bench.sweep.outcome import Outcome, Surroundings, to_row
+from bench.sweep.plan import Job, JobKey, Ledger, with_probes, with_retries
 from bench.sweep.resident import JobLost, ResidentWorker, Slot
 
 
 class Observer(Protocol):
     """Whoever wants to know how the sweep goes. Called while nothing is timed."""
 
+    def note(self, text: str) -> None: ...
     def loading(self, job: Job) -> None: ...
-    def repeating(self, job: Job, kind: str, number: int, count: int) -> None: ...
+    def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None: ...
     def finished(self, job: Job, row: Row) -> None: ...
 
 
@@ -40,17 +44,19 @@ class GroupRunner:
     may_run: Claim = lambda job: True
     slot: Slot = field(default_factory=Slot)
     stopped_by: str | None = None
+    _ceilings: CeilingKeeper = field(default_factory=CeilingKeeper)
     _worker: ResidentWorker | None = None
     _loaded_key: str | None = None
+    _noisy_key: JobKey | None = None
     _broken_loads: dict[str, JobLost] = field(default_factory=dict)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Every job gets its row; raises only what keeps rows from being written."""
         try:
-            for job in with_probes(jobs, self.ledger):
+            for job, again in with_retries(with_probes(jobs, self.ledger), self._was_noisy):
                 if self.stopped_by:
                     return
-                if self.may_run(job.key):
+                if again or self.may_run(job.key):
                     self._run_one(job)
         finally:
             self._recycle()
@@ -64,13 +70,22 @@ class GroupRunner:
     def _run_one(self, job: Job) -> None:
         started_at = datetime.now(UTC)
         monitor = SystemMonitor(job.run.measure.interval_s) if job.run.measure.system_metrics else None
+        self._ceilings.ensure(job.run, self.observer.note)  # before the model of the first job takes the memory
         outcome = self._pruned(job) or self._measured(job, monitor)
         if self.stopped_by and outcome.status is not Status.ok:
             outcome = Outcome(Status.interrupted, self.stopped_by)
-        row = to_row(job, outcome, started_at, machine.describe(), monitor.get_history() if monitor else None)
+        row = self._row(job, outcome, started_at, monitor)
         self.store.write(row)
+        self._noisy_key = job.key if row.get("noisy") else None
         self.ledger.record(job, outcome.status)
         self.observer.finished(job, row)
+
+    def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
+        history = monitor.get_history() if monitor else None
+        row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
+        if row.get("suspect") and self._ceilings.raised(job.run, self.observer.note):
+            row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
+        return row
 
     def _pruned(self, job: Job) -> Outcome | None:
         if not job.run.prune or not (smaller := self.ledger.ruled_out_by(job)):
@@ -82,6 +97,8 @@ class GroupRunner:
     def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:
             worker = self._worker_for(job)
+            if job.run.noise is NoisePolicy.wait:
+                self._wait_until_quiet(job.run.noise_wait_s)
             if monitor:
                 monitor.start()
             return Outcome(Status.ok, measurement=worker.measure(job.run, lambda *repeat: self.observer.repeating(job, *repeat)))
@@ -92,6 +109,15 @@ class GroupRunner:
         finally:
             if monitor:
                 monitor.stop()
+
+    def _wait_until_quiet(self, limit_s: float) -> None:
+        def say(reason: str) -> None:
+            self.observer.note(f"waiting up to {limit_s:g} s for a quiet host: {reason}")
+
+        wait_until_quiet(limit_s, say, given_up=lambda: self.stopped_by is not None)
+
+    def _was_noisy(self, job: Job) -> bool:
+        return job.run.noise is NoisePolicy.retry and job.key == self._noisy_key
 
     def _worker_for(self, job: Job) -> ResidentWorker:
         """The worker with this job's model. Raises JobLost; a load that failed once is not tried for each point again."""

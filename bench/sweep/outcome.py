@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from bench import __version__, machine
 from bench.config import MAX_BATCH, RunConfig, canonical_json
 from bench.machine import Machine
+from bench.measure.ceilings import HostCeilings
+from bench.measure.limits import limits
 from bench.measure.monitors import History
+from bench.measure.noise import noise
 from bench.measure.point import Measurement
-from bench.measure.stats import median, median_interval
+from bench.measure.stats import marks, median, median_interval, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job
 
@@ -23,7 +28,15 @@ class Outcome:
     measurement: Measurement | None = None
 
 
-def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, history: History | None = None) -> Row:
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of the host beside the measurement."""
+
+    ceilings: HostCeilings | None = None
+    history: History | None = None
+
+
+def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings) -> Row:
     run, seen = job.run, outcome.measurement
     return {
         "schema_version": SCHEMA_VERSION,
@@ -33,8 +46,8 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, hist
         "status": str(outcome.status),
         "error": outcome.error,
         **_asked(run),
-        **(_seen(run, seen) if seen else {}),
-        "system": [asdict(sample) for sample in history.samples] if history else None,
+        **(_seen(run, seen, around) if seen else {}),
+        "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
         **_provenance(host),
         **(_engine(run, seen) if seen else {}),
         "hardware": run.hardware.name or _hardware(seen, host),
@@ -64,8 +77,9 @@ def _asked(run: RunConfig) -> Row:
     }
 
 
-def _seen(run: RunConfig, seen: Measurement) -> Row:
+def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
     latency_s = median(seen.latencies_s)
+    token_times = _token_times(seen.token_times_s)
     low_s, high_s = median_interval(seen.latencies_s) or (None, None)
     tokens = run.batch_size * run.output_tokens
     return {
@@ -74,6 +88,7 @@ def _seen(run: RunConfig, seen: Measurement) -> Row:
         "latency_s": latency_s,
         "latency_low_s": low_s,
         "latency_high_s": high_s,
+        "marks": marks(seen.latencies_s),
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
         "peak_device_bytes": seen.peak_device_bytes,
@@ -81,7 +96,20 @@ def _seen(run: RunConfig, seen: Measurement) -> Row:
         "tokens_digest": seen.tokens_digest,
         "load_s": seen.load_s,
         "spent_s": seen.spent_s,
-        **_token_times(seen.token_times_s),
+        **_noise(seen),
+        **token_times,
+        **limits(run, seen, latency_s, token_times.get("ttft_s"), token_times.get("tpot_s"), around.ceilings),
+    }
+
+
+def _noise(seen: Measurement) -> Row:
+    reasons = noise(seen.around, seen.latencies_s)
+    energies_j = [one.energy_j for one in seen.around if one.energy_j is not None]
+    return {
+        "noisy": bool(reasons),
+        "noise": reasons,
+        "disturbance": [asdict(one) for one in seen.around],
+        "energy_j": fmean(energies_j) if energies_j else None,
     }
 
 
@@ -92,7 +120,15 @@ def _token_times(times: tuple[tuple[float, ...], ...] | None) -> Row:
     return {
         "token_times_s": [list(steps) for steps in times],
         "ttft_s": median([steps[0] for steps in times]),
-        "tpot_s": median([(steps[-1] - steps[0]) / gaps for steps in times]) if gaps else None,
+        **(_gaps(times) if gaps else {}),
+    }
+
+
+def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
+    gaps = [later - earlier for steps in times for earlier, later in pairwise(steps)]
+    return {
+        "tpot_s": median([(steps[-1] - steps[0]) / (len(steps) - 1) for steps in times]),
+        **{f"itl_p{percent}_s": percentile(gaps, percent) for percent in (50, 90, 99)},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -122,10 +122,24 @@ def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
         yield from _search(job, ledger) if job.is_search else (job,)
 
 
+def with_retries(jobs: Iterable[Job], was_noisy: Callable[[Job], bool]) -> Iterator[tuple[Job, bool]]:
+    """The jobs, and at the end of each group, while its model is still loaded, those once more that were noisy (True)."""
+    noisy: list[Job] = []
+    group = None
+    for job in jobs:
+        if (job.round, job.run.load_key) != group:
+            yield from ((again, True) for again in noisy)
+            noisy, group = [], (job.round, job.run.load_key)
+        yield job, False
+        if was_noisy(job):
+            noisy.append(job)
+    yield from ((again, True) for again in noisy)
+
+
 def estimated_s(run: RunConfig) -> float:
     """What a job costs, in nominal seconds: good for comparing points, not for telling the time."""
     shape = shape_of(run.model.architecture)
-    repeats = run.num_runs + run.warmup_runs
+    repeats = run.expected_runs
     sequences = (_GUESSED_MAX_BATCH if run.batch_size == MAX_BATCH else run.batch_size) * run.generation.num_beams
     if shape is None:
         return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))

@@ -62,13 +62,17 @@ class SweepProgress:
         if self._bar:
             self._bar.stop()
 
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
     def loading(self, job: Job) -> None:
         self._draw(f"loading {job.run.model.name} in {job.run.framework.name}", at_once=True)
         if not self._bar:
             self._console.print(f"loading {job.run.model.name} in {job.run.framework.name}", highlight=False)
 
-    def repeating(self, job: Job, kind: str, number: int, count: int) -> None:
-        self._draw(f"{job.label} · {kind} {number}/{count} · {self._eta}")
+    def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None:
+        of = f"/{count}" if count else ""
+        self._draw(f"{job.label} · {kind} {number}{of} · {self._eta}")
 
     def finished(self, job: Job, row: Row) -> None:
         with self._lock:
@@ -79,7 +83,7 @@ class SweepProgress:
         self._eta.finished(job)
         done = self.finished_jobs
         self._console.print(
-            f"{done:>{len(str(self._total))}}/{self._total} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
+            f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
         )
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)

@@ -35,7 +35,7 @@ class AboutToRepeat:
 
     kind: str
     number: int
-    count: int
+    count: int | None  # None: measuring decides
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from bench.sweep.protocol import (
     Request,
 )
 
-OnRepeat = Callable[[str, int, int], None]
+OnRepeat = Callable[[str, int, int | None], None]
 
 
 class JobLost(Exception):

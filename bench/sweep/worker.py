@@ -74,7 +74,7 @@ class Worker:
         assert self._framework is not None and self._shape is not None, "Load comes before Measure"
         return Measured(measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat))
 
-    def _ask_to_repeat(self, kind: str, number: int, count: int) -> None:
+    def _ask_to_repeat(self, kind: str, number: int, count: int | None) -> None:
         self._connection.send(AboutToRepeat(kind, number, count))
         answer = self._connection.recv()
         assert isinstance(answer, Go)

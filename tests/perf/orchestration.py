@@ -53,10 +53,13 @@ class _Watch:
         self.ended_at = 0.0
         self.spent_s = 0.0
 
+    def note(self, text: str) -> None:
+        pass
+
     def loading(self, job: Job) -> None:
         pass
 
-    def repeating(self, job: Job, kind: str, number: int, count: int) -> None:
+    def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None:
         self.began_at = self.began_at or perf_counter()
 
     def finished(self, job: Job, row: Row) -> None:

@@ -1,0 +1,172 @@
+"""What else happened on the host during a repeat: counters read before and after it, while nothing is timed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from bench.measure.gpu import GpuState, read_gpus
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_MOST_CLOCKS = 16  # CPUs whose clock is read: each costs some microseconds
+
+
+@dataclass(frozen=True)
+class HostState:
+    """Counters at one moment. Seconds of CPU time are sums over the CPUs that we may use."""
+
+    t_s: float
+    busy_s: float
+    stolen_s: float
+    own_s: float
+    switches: int
+    limited_s: float
+    heat_events: int
+    package_j: float | None
+    clock_mhz: float | None
+    celsius: float | None
+    gpus: tuple[GpuState, ...] = ()
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happened around one repeat; None where the host does not tell."""
+
+    seconds: float
+    other_cpu_s: float  # CPU time of everything but the measured process and its ranks
+    stolen_s: float  # CPU time that the hypervisor gave to others
+    switches: int  # times that the measured process was made to wait although it had work
+    limited_s: float  # that the container's CPU limit held it back
+    heat_events: int  # times that a CPU slowed down because it was hot
+    clock_mhz: float | None  # the fastest CPU's, right after the repeat
+    celsius: float | None
+    gpu_clock_mhz: float | None  # the slowest GPU's
+    gpu_celsius: float | None
+    gpu_throttles: tuple[str, ...]
+    energy_j: float | None  # of GPUs and CPU packages, as far as they tell
+
+
+def between(before: HostState, after: HostState) -> Disturbance:
+    busy_s, own_s = after.busy_s - before.busy_s, after.own_s - before.own_s
+    return Disturbance(
+        seconds=after.t_s - before.t_s,
+        other_cpu_s=max(0.0, busy_s - own_s),
+        stolen_s=after.stolen_s - before.stolen_s,
+        switches=after.switches - before.switches,
+        limited_s=after.limited_s - before.limited_s,
+        heat_events=after.heat_events - before.heat_events,
+        clock_mhz=after.clock_mhz,
+        celsius=after.celsius,
+        gpu_clock_mhz=min((gpu.clock_mhz for gpu in after.gpus if gpu.clock_mhz is not None), default=None),
+        gpu_celsius=max((gpu.celsius for gpu in after.gpus if gpu.celsius is not None), default=None),
+        gpu_throttles=tuple(dict.fromkeys(reason for gpu in after.gpus for reason in gpu.throttles)),
+        energy_j=_energy_j(before, after),
+    )
+
+
+@dataclass(frozen=True)
+class HostReader:
+    """Reads the counters of this host for this process and its ranks."""
+
+    ranks: tuple[int, ...] = ()  # child processes that do a part of the work
+    n_gpus: int = 0
+    root: Path = Path("/")
+
+    def read(self) -> HostState:
+        files = _files(self.root)
+        busy_s, stolen_s = _cpu_times(self.root / "proc/stat")
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return HostState(
+            t_s=time.perf_counter(),
+            busy_s=busy_s,
+            stolen_s=stolen_s,
+            own_s=usage.ru_utime + usage.ru_stime + sum(_process_s(pid) for pid in self.ranks),
+            switches=usage.ru_nivcsw,
+            limited_s=_limited_s(files.limit),
+            heat_events=int(sum(_numbers(files.heat))),
+            package_j=sum(joules) / 1e6 if (joules := _numbers(files.energy)) else None,
+            clock_mhz=max(_numbers(files.clocks), default=0) / 1e3 or None,
+            celsius=max(_numbers(files.temperatures), default=0) / 1e3 or None,
+            gpus=read_gpus(self.n_gpus) if self.n_gpus else (),
+        )
+
+
+@dataclass(frozen=True)
+class _Files:
+    heat: tuple[Path, ...]
+    clocks: tuple[Path, ...]
+    temperatures: tuple[Path, ...]
+    energy: tuple[Path, ...]
+    limit: Path | None
+
+
+@cache
+def _files(root: Path) -> _Files:
+    cpus = root / "sys/devices/system/cpu"
+    mine = sorted(os.sched_getaffinity(0))
+    sensors = (f"sys/class/hwmon/*/{name}" for name in ("temp1_input",))
+    limits = (root / path for path in ("sys/fs/cgroup/cpu.stat", "sys/fs/cgroup/cpu/cpu.stat"))
+    return _Files(
+        heat=tuple(cpus / f"cpu{cpu}/thermal_throttle/core_throttle_count" for cpu in mine),
+        clocks=tuple(cpus / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in mine[:: max(1, len(mine) // _MOST_CLOCKS)]),
+        temperatures=tuple(file for sensor in sensors for file in root.glob(sensor) if _is_cpu_sensor(file)),
+        energy=tuple(root.glob("sys/class/powercap/intel-rapl:?/energy_uj")),
+        limit=next((path for path in limits if path.exists()), None),
+    )
+
+
+def _is_cpu_sensor(file: Path) -> bool:
+    with suppress(OSError):
+        return (file.parent / "name").read_text().strip() in ("k10temp", "zenpower", "coretemp", "cpu_thermal")
+    return False
+
+
+def _cpu_times(stat: Path) -> tuple[float, float]:
+    """Seconds that our CPUs were busy, and that were stolen from them: proc_stat(5)."""
+    mine = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
+    busy = stolen = 0
+    for line in _text(stat).splitlines():
+        name, *values = line.split()
+        if name in mine:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values[:8])
+            busy += user + nice + system + irq + softirq
+            stolen += steal
+    return busy / _TICKS_PER_S, stolen / _TICKS_PER_S
+
+
+def _process_s(pid: int) -> float:
+    """CPU time of another process: proc_pid_stat(5), fields 14 and 15; its name may hold spaces."""
+    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S if fields else 0.0
+
+
+def _limited_s(stat: Path | None) -> float:
+    """Time that the container's CPU limit held us back; cgroup v2 counts microseconds, v1 nanoseconds."""
+    values = dict(line.split() for line in _text(stat).splitlines()) if stat else {}
+    return int(values.get("throttled_usec", 0)) / 1e6 or int(values.get("throttled_time", 0)) / 1e9
+
+
+def _energy_j(before: HostState, after: HostState) -> float | None:
+    pairs = [(earlier.energy_j, later.energy_j) for earlier, later in zip(before.gpus, after.gpus, strict=True)]
+    spent = [
+        later - earlier for earlier, later in (*pairs, (before.package_j, after.package_j)) if earlier is not None and later is not None
+    ]
+    # The packages' counters start again from 0 after some minutes or hours: better no number than a wrong one.
+    return sum(spent) if spent and min(spent) >= 0 else None
+
+
+def _numbers(files: Iterable[Path]) -> Sequence[float]:
+    return [float(text) for file in files if (text := _text(file).strip())]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

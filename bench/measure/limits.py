@@ -1,0 +1,61 @@
+"""How far a measurement is from what the hardware allows, and why it may be a measuring error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.config import RunConfig
+from bench.measure.ceilings import HostCeilings
+from bench.measure.point import Measurement
+from bench.roofline import ModelShape, decode_bytes, mean_context, prefill_flops, seconds_at
+
+
+def limits(
+    run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
+) -> dict[str, Any]:
+    """The columns that hold a measurement against its ceilings; None where a ceiling or a phase's time is not known."""
+    columns = _against_ceilings(run, seen, latency_s, ttft_s, tpot_s, host)
+    return {**columns, "suspect": suspect(latency_s, **{name: columns.get(name) for name in ("floor_s", "prefill_mfu", "decode_mbu")})}
+
+
+def suspect(latency_s: float, floor_s: float | None, prefill_mfu: float | None, decode_mbu: float | None) -> list[str]:
+    """Reasons to take this for a measuring error: nothing is faster than its hardware."""
+    remedy = "measure the ceilings again on a quiet host (python -m bench.hardware --fresh), or look for work that was skipped"
+    reasons = []
+    if floor_s and latency_s < floor_s:
+        reasons.append(f"latency of {latency_s:.3g} s is below the {floor_s:.3g} s that the ceilings allow; {remedy}")
+    for name, share in (("prefill_mfu", prefill_mfu), ("decode_mbu", decode_mbu)):
+        if share and share > 1:
+            reasons.append(f"{name} of {share:.2f} is above 1; {remedy}")
+    return reasons
+
+
+def _against_ceilings(
+    run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
+) -> dict[str, Any]:
+    name = seen.engine.get("device")
+    device = host.of(name) if host and not run.framework.pretends else None
+    if device is None:
+        return {}
+    # Ranks on one CPU share its memory; each GPU has its own.
+    count = 1 if name == "cpu" else int(seen.engine.get("n_devices", 1))
+    bytes_per_s = device.bytes_per_s * count
+    flops_per_s = (device.flops_per_s.get(str(run.model.dtype)) or 0.0) * count or None
+    cache_bytes = device.cache_bytes * count
+    width = run.model.dtype.bytes
+    prefill = prefill_flops(seen.shape, run.batch_size, run.input_tokens)
+    return {
+        "ceiling_bytes_per_s": bytes_per_s,
+        "ceiling_flops_per_s": flops_per_s,
+        "floor_s": seconds_at(
+            seen.shape, run.batch_size, run.input_tokens, run.output_tokens, width, flops_per_s or float("inf"), bytes_per_s, cache_bytes
+        ),
+        "prefill_mfu": prefill / ttft_s / flops_per_s if ttft_s and flops_per_s else None,
+        "decode_mbu": memory_bytes_of_step(seen.shape, run, cache_bytes) / tpot_s / bytes_per_s if tpot_s else None,
+    }
+
+
+def memory_bytes_of_step(shape: ModelShape, run: RunConfig, cache_bytes: float) -> float:
+    """Bytes that a mean decoding step must bring from memory: what its caches can keep from the step before is no traffic."""
+    sequences = run.batch_size * run.generation.num_beams
+    return max(0.0, decode_bytes(shape, sequences, mean_context(run.input_tokens, run.output_tokens), run.model.dtype.bytes) - cache_bytes)

@@ -1,0 +1,122 @@
+"""The description of the host, its ceilings, and what they say about a row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import hardware, machine
+from bench.config import ModelConfig, RunConfig
+from bench.frameworks.fake import Settings as FakeSettings
+from bench.frameworks.hf import Settings
+from bench.measure import ceilings
+from bench.measure.ceilings import DeviceCeilings, HostCeilings, NoCeilings
+from bench.measure.limits import limits
+from bench.measure.point import Measurement
+from bench.roofline import prefill_flops, shape_of
+
+LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
+CPU = DeviceCeilings("cpu", 2, 2e9, 1e9, {"fp32": 1e12}, 0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_ceilings_are_measured_once_and_kept() -> None:
+    host = machine.describe()
+    assert ceilings.cached(host) is None
+    found = ceilings.measure(host, seconds_per_kernel=0.01)
+    assert ceilings.cached(host) == found
+    cpu = found.of("cpu")
+    assert cpu is not None
+    assert cpu.read_bytes_per_s > 1e8
+    assert cpu.flops_per_s["fp32"] > 1e8
+    assert ceilings.cached(replace(host, cpu="another")) is None
+
+
+def test_a_file_of_another_version_is_measured_again(tmp_path: Path) -> None:
+    host = machine.describe()
+    ceilings._keep(HostCeilings("now", (CPU,)), ceilings._file(host))
+    [file] = tmp_path.rglob("*.json")
+    file.write_text('{"devices": [{"unknown": 1}], "measured_at": "now"}')
+    assert ceilings.cached(host) is None
+
+
+def test_the_best_of_two_measurements_counts() -> None:
+    busy = DeviceCeilings("cpu", 2, 1e9, 3e9, {"fp32": 2e12, "bf16": 1.0}, 0)
+    best = CPU.best_of(busy)
+    assert (best.read_bytes_per_s, best.copy_bytes_per_s) == (2e9, 3e9)
+    assert best.flops_per_s == {"fp32": 2e12, "bf16": 1.0}
+
+
+def test_a_probe_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(NoCeilings, match=r"exit code 1.*ceilings=false"):
+        ceilings.measure(machine.describe())
+
+
+def test_the_command_prints_json_and_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ceilings._keep(HostCeilings("2026-11-22", (CPU,)), ceilings._file(machine.describe()))
+    monkeypatch.setenv("COLUMNS", "80")
+    hardware.main(["--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["host"]["cpus"] == machine.describe().cpus
+    assert printed["ceilings"]["devices"][0]["read_bytes_per_s"] == 2e9
+    hardware.main([])
+    table = capsys.readouterr().out
+    assert "2.0" in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+
+
+def run(**settings: object) -> RunConfig:
+    return RunConfig(ModelConfig(name="tiny", architecture=LLAMA), Settings(name="hf"), input_tokens=16, output_tokens=3, **settings)  # type: ignore[arg-type]
+
+
+def seen(latency_s: float) -> Measurement:
+    shape = shape_of(LLAMA)
+    assert shape is not None
+    times = ((latency_s / 2, latency_s * 3 / 4, latency_s),)
+    return Measurement((latency_s,), times, "", shape, 0.0, latency_s, engine={"device": "cpu"})
+
+
+def test_mfu_and_mbu_are_shares_of_the_ceilings() -> None:
+    point = run()
+    columns = limits(point, seen(1.0), 1.0, ttft_s=0.5, tpot_s=0.25, host=HostCeilings("now", (CPU,)))
+    shape = seen(1.0).shape
+    assert columns["prefill_mfu"] == pytest.approx(prefill_flops(shape, 1, 16) / 0.5 / 1e12)
+    kv_bytes = 2 * 3 * 64 * 4
+    assert columns["decode_mbu"] == pytest.approx((shape.matmul_params * 4 + 17.5 * kv_bytes) / 0.25 / 2e9)
+    assert columns["floor_s"] < 1.0
+    assert columns["suspect"] == []
+
+
+def test_a_row_below_its_floor_is_suspect() -> None:
+    columns = limits(run(), seen(2e-5), 2e-5, ttft_s=1e-5, tpot_s=5e-6, host=HostCeilings("now", (CPU,)))
+    assert columns["floor_s"] > 2e-5
+    assert columns["decode_mbu"] > 1
+    assert len(columns["suspect"]) == 2
+
+
+def test_without_ceilings_nothing_is_guessed() -> None:
+    columns = limits(run(), seen(1.0), 1.0, 0.5, 0.25, host=None)
+    assert columns == {"suspect": []}
+    pretending = RunConfig(ModelConfig(name="tiny", architecture=LLAMA), FakeSettings(name="fake"))
+    assert limits(pretending, seen(1e-4), 1e-4, None, None, HostCeilings("now", (CPU,))) == {"suspect": []}
+
+
+def test_provenance_tells_what_explains_a_number() -> None:
+    host = machine.describe()
+    assert host.details["affinity"]
+    assert machine._ranges([0, 1, 2, 5]) == "0-2,5"
