@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test check perf clean
+.PHONY: help demo test check perf chaos clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ check: $(VENV)/.test ## format, lint and types
 
 perf: $(VENV)/.test ## the measured figures of docs/performance.md
 	$(RUN) tests.perf --write
+
+chaos: $(VENV)/.test ## 500 points, a third of them struck by a fault, run again until nothing is left
+	$(RUN) tests.chaos
 
 clean: ## remove the virtual environment and the caches, but no results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -254,3 +254,17 @@ def seconds_at(
     caches = batch_size * shape.seen_tokens(context) * kv_bytes_per_token(shape, bytes_per_value)
     step_s = max(decode_flops(shape, batch_size, context) / flops_per_s, max(0, weights + caches - cache_bytes) / bytes_per_s)
     return prefill_s + (output_tokens - 1) * step_s
+
+
+def memory_bytes(shape: ModelShape, batch_size: int, input_tokens: int, output_tokens: int, bytes_per_value: float) -> float:
+    """Memory that generating needs at its peak: all weights, the KV cache at its end, and prefill's largest activations.
+
+    Those are, per prompt token, the residual stream beside the feed-forward layer's inputs to its last
+    matrix, and per sequence the logits of one position in fp32. Attention that writes out its scores
+    (eager) needs more, allocators round up, and the engine itself is not counted: a lower estimate.
+    """
+    cached_tokens = shape.seen_tokens(input_tokens + output_tokens)
+    cache = batch_size * cached_tokens * kv_bytes_per_token(shape, bytes_per_value)
+    widest = 2 * shape.hidden + (2 if shape.gated else 1) * shape.intermediate
+    activations = batch_size * (input_tokens * widest * bytes_per_value + shape.vocab * 4)
+    return shape.n_params * bytes_per_value + cache + activations

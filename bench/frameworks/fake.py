@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar, Optional
 
 import numpy as np
@@ -15,19 +12,9 @@ import numpy as np
 from bench.config import FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.faults import Fault, drawn, first_time, strike
+from bench.frameworks.ranks import Ranks
 from bench.roofline import ModelShape, shape_of
-
-
-class Fault(StrEnum):
-    unsupported = "unsupported"  # says so while loading
-    load_error = "load_error"  # raises while loading
-    error = "error"  # raises while generating
-    oom = "oom"  # runs out of memory
-    hang = "hang"  # never answers
-    exit = "exit"  # leaves with exit code 3
-    kill = "kill"  # is killed, as by the kernel's out-of-memory killer
-    segfault = "segfault"  # reads address 0
-    short = "short"  # returns a token less than asked
 
 
 @dataclass
@@ -38,8 +25,11 @@ class Settings(FrameworkConfig):
     step_s: float = 0.0  # time of one decoding step
     bytes_per_sequence: int = 0  # memory that generating takes
     largest_batch: Optional[int] = None  # a larger one runs out of memory
+    tp: int = 1  # ranks, each in a process of its own
     fault: Optional[Fault] = None  # what goes wrong
     fault_at: Optional[int] = None  # only at this batch size; default: at each
+    fault_seed: int = 0  # for fault=any
+    fault_marks: Optional[str] = None  # a folder that remembers the points that were struck, so that each is struck once
 
     def check(self, run: RunConfig) -> None:
         if run.generation.num_beams > 1:
@@ -51,6 +41,7 @@ class Settings(FrameworkConfig):
 class Fake:
     def __init__(self, run: RunConfig) -> None:
         self._run = run
+        self._ranks: Ranks | None = None
 
     @property
     def _settings(self) -> Settings:
@@ -63,6 +54,8 @@ class Fake:
         if self._settings.fault is Fault.load_error:
             raise RuntimeError("no weights (pretend)")
         time.sleep(self._settings.load_s)
+        if self._settings.tp > 1:
+            self._ranks = Ranks(_Rank, self._settings.tp)
         shape = shape_of(self._run.model.architecture)
         return shape or ModelShape("fake", 1, 1, 1, 1, 1, 1, 1, gated=False, tied=True, n_params=1)
 
@@ -71,9 +64,10 @@ class Fake:
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         fault = self._fault_at(len(prompts))
-        _fail(fault, len(prompts))
         if self._settings.largest_batch is not None and len(prompts) > self._settings.largest_batch:
-            _fail(Fault.oom, len(prompts))
+            fault = Fault.oom
+        pids = self._ranks.call("pid") if self._ranks else []
+        strike(fault, len(prompts), pids[1] if pids else None)
         taken = np.ones(len(prompts) * self._settings.bytes_per_sequence, dtype=np.int8)
         time.sleep(self._settings.prefill_s * prompts.shape[1] / 1000)
         for _ in range(new_tokens):
@@ -85,26 +79,24 @@ class Fake:
         return np.broadcast_to(prompts[:, -1:], (len(prompts), returned)).copy()
 
     def unload(self) -> None:
-        pass
+        if self._ranks:
+            self._ranks.stop()
 
     def describe(self) -> dict[str, Any]:
         return {"framework_version": "1", "device": "cpu"}
 
     def _fault_at(self, batch_size: int) -> Fault | None:
-        return self._settings.fault if self._settings.fault_at in (None, batch_size) else None
+        settings, run = self._settings, self._run
+        point = f"{run.batch_size}-{run.input_tokens}-{run.output_tokens}"
+        if settings.fault_at not in (None, batch_size):
+            return None
+        fault = drawn(settings.fault_seed, point) if settings.fault is Fault.any else settings.fault
+        return fault if fault and (not settings.fault_marks or first_time(settings.fault_marks, point)) else None
 
 
-def _fail(fault: Fault | None, batch_size: int) -> None:
-    match fault:
-        case Fault.error:
-            raise ValueError(f"batch of {batch_size} refused (pretend)")
-        case Fault.oom:
-            raise MemoryError(f"batch of {batch_size} does not fit (pretend)")
-        case Fault.hang:
-            time.sleep(1e6)
-        case Fault.exit:
-            os._exit(3)
-        case Fault.kill:
-            os.kill(os.getpid(), signal.SIGKILL)
-        case Fault.segfault:
-            ctypes.string_at(0)
+class _Rank:
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def pid(self) -> int:
+        return os.getpid()

@@ -13,7 +13,7 @@ from typing import Protocol
 from bench import machine
 from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
-from bench.sweep.outcome import Outcome, to_row
+from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job, Ledger, unfinished
 
 _POLL_S = 0.5
@@ -34,8 +34,9 @@ class Placed(Protocol):
 class Silent:
     """An Observer on the far side: the rows tell the launching side all there is to know."""
 
+    def note(self, text: str) -> None: ...
     def loading(self, job: Job) -> None: ...
-    def repeating(self, job: Job, kind: str, number: int, count: int) -> None: ...
+    def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None: ...
     def finished(self, job: Job, row: Row) -> None: ...
 
 
@@ -91,7 +92,7 @@ class _Rows:
         time.sleep(_POLL_S)  # its last row may still be on its way through a network disk
         self.pass_on()
         for job in unfinished(group.jobs, self._ledger):
-            row = to_row(job, outcome, datetime.now(UTC), machine.describe())
+            row = to_row(job, outcome, datetime.now(UTC), machine.describe(), Surroundings())
             self._store.write(row)
         self.pass_on()
         return True

@@ -15,8 +15,9 @@ from bench.measure.monitors import SystemMonitor
 from bench.measure.noise import wait_until_quiet
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, Surroundings, to_row
-from bench.sweep.plan import Job, JobKey, Ledger, with_probes, with_retries
-from bench.sweep.resident import JobLost, ResidentWorker, Slot
+from bench.sweep.plan import Job, JobKey, Ledger, predicted_bytes, with_probes, with_retries
+from bench.sweep.resident import JobLost, ResidentWorker, Slot, memory_limit_bytes
+from bench.units import format_bytes
 
 
 class Observer(Protocol):
@@ -88,11 +89,15 @@ class GroupRunner:
         return row
 
     def _pruned(self, job: Job) -> Outcome | None:
-        if not job.run.prune or not (smaller := self.ledger.ruled_out_by(job)):
-            return None
-        run = smaller.run
-        needs = f"batch {run.batch_size}, {run.input_tokens} input and {run.output_tokens} output tokens ran out of memory"
-        return Outcome(Status.pruned, f"not run: {needs} ({smaller.run.point_id}), and this needs no less; prune=false runs it anyway")
+        if job.run.prune and (smaller := self.ledger.ruled_out_by(job)):
+            run = smaller.run
+            needs = f"batch {run.batch_size}, {run.input_tokens} input and {run.output_tokens} output tokens ran out of memory"
+            return Outcome(Status.pruned, f"not run: {needs} ({run.point_id}), and this needs no less; prune=false runs it anyway")
+        needed, left = predicted_bytes(job.run), memory_limit_bytes(job.run)
+        if job.run.prune_predicted and needed and left and needed > left:
+            told = f"needs {format_bytes(needed)} by prediction, and {format_bytes(left)} are to be had"
+            return Outcome(Status.pruned, f"not run: {told}; prune_predicted=false runs it anyway")
+        return None
 
     def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:

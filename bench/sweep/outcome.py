@@ -18,7 +18,7 @@ from bench.measure.noise import noise
 from bench.measure.point import Measurement
 from bench.measure.stats import marks, median, median_interval, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
-from bench.sweep.plan import Job
+from bench.sweep.plan import Job, predicted_bytes
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def _asked(run: RunConfig) -> Row:
         "framework_args": canonical_json(run.as_dict["framework"]),
         "tp": getattr(run.framework, "tp", 1),
         "batch_size": None if run.batch_size == MAX_BATCH else run.batch_size,
+        "predicted_bytes": predicted_bytes(run),
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
         "num_beams": run.generation.num_beams,

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from bench.config import MAX_BATCH, Order, Rerun, RunConfig
 from bench.results import Row, Status
-from bench.roofline import seconds_at, shape_of
+from bench.roofline import memory_bytes, seconds_at, shape_of
 
 # Nominal ceilings to weigh points against each other before anything is measured; only their ratio matters.
 _FLOPS_PER_S, _BYTES_PER_S = 5e11, 2e10
@@ -144,6 +144,15 @@ def estimated_s(run: RunConfig) -> float:
     if shape is None:
         return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))
     return repeats * seconds_at(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes, _FLOPS_PER_S, _BYTES_PER_S)
+
+
+def predicted_bytes(run: RunConfig) -> int | None:
+    """Memory that the model's shape needs at this point; None where its architecture is not known before it is loaded."""
+    shape = shape_of(run.model.architecture)
+    if shape is None or run.batch_size == MAX_BATCH:
+        return None
+    sequences = run.batch_size * run.generation.num_beams
+    return round(memory_bytes(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes))
 
 
 def _search(job: Job, ledger: Ledger) -> Generator[Job, None, None]:

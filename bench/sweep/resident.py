@@ -153,12 +153,12 @@ def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, slot.gpus))
     if slot.cpus:
         ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
-    if limit := _memory_limit_bytes(run):
+    if limit := memory_limit_bytes(run):
         ours[MEMORY_VARIABLE] = str(limit)
     return {**os.environ, **ours, **run.hardware.env}
 
 
-def _memory_limit_bytes(run: RunConfig) -> int | None:
+def memory_limit_bytes(run: RunConfig) -> int | None:
     """What the worker may take of the host's memory. None on a GPU, where host memory is not what runs out."""
     if run.hardware.memory_limit_gb is not None:
         return int(run.hardware.memory_limit_gb * 1e9)
