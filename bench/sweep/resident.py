@@ -74,6 +74,10 @@ class ResidentWorker:
         theirs.close()
         self._oom_kills = _oom_kills()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def load(self, run: RunConfig) -> float:
         """Load the model of this point; returns the seconds it took."""
         reply = self._ask(Load(run))

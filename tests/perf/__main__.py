@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
+from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
 from tests.perf.figures import ROOT, Figure
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, sweep_efficiency
 
@@ -18,6 +19,9 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "efficiency": sweep_efficiency,
     "tokens": cost_of_token_times,
     "help": help_page,
+    "thousands": ten_thousand_points,
+    "restart": restart_after_death,
+    "fresh": fresh_process_per_point,
 }
 PAGE = ROOT / "docs" / "performance.md"
 
