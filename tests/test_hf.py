@@ -12,9 +12,13 @@ import pytest
 from bench.config import Dtype, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan
+from bench.frameworks.pretrained import explained
 from bench.frameworks.quantize import Quantization
+from bench.measure.point import measure
+from bench.measure.workload import prompts_for
 from bench.results import Status
 from bench.sweep.resident import JobLost
+from tests.conftest import Command
 from tests.engines import LLAMA, measured, point, save_pretrained
 from tests.tp_logits import SIZES
 
@@ -183,6 +187,47 @@ def test_a_folder_that_lacks_something_says_what(missing: str, reason: str, tmp_
 def test_a_hub_model_without_a_network_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
-    with pytest.raises(JobLost, match="the hub cannot be reached") as lost:
+    with pytest.raises(JobLost, match="the hub cannot be reached or has no such model") as lost:
         measured(point(hf(), path="nobody/no-such-model"), tmp_path)
     assert lost.value.status is Status.unsupported
+
+
+def test_a_gated_model_says_how_to_get_at_it() -> None:
+    model = point(hf(), path="meta-llama/Llama-3.1-8B").model
+    with pytest.raises(Unsupported, match=r"gated; accept its terms on huggingface\.co/meta-llama/Llama-3\.1-8B"), explained(model):
+        raise OSError("You are trying to access a gated repo.\nMake sure to have access to it")
+
+
+def test_running_out_of_memory_while_loading_is_not_taken_for_a_missing_model() -> None:
+    model = point(hf(), path="meta-llama/Llama-3.1-8B").model
+    with pytest.raises(RuntimeError, match="allocate"), explained(model):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
+def test_a_folder_brings_its_own_positions_and_they_are_checked_before_loading(tmp_path: Path, bench_run: Command) -> None:
+    folder = save_pretrained(tmp_path / "model")
+    too_long = ("model=pretrained", f"model.path={folder}", "input_tokens=300", "output_tokens=2", "hardware=cpu", "report=false")
+    refused = bench_run(*too_long)
+    assert "302 is more than the 256 positions" in refused.stderr
+    (folder / "config.json").rename(folder / "config.old")
+    assert "no config.json" in bench_run(*too_long).stdout  # not known before loading: a row
+
+
+def test_positions_that_are_only_known_after_loading_are_checked_then(tmp_path: Path) -> None:
+    run = point(hf(), path=save_pretrained(tmp_path / "model"), input_tokens=300)
+    engine = HuggingFace(run)
+    shape = engine.load()
+    with pytest.raises(Unsupported, match="more than the 256 positions"):
+        measure(run, engine, shape, load_s=0.0, on_repeat=lambda *_: None)
+
+
+def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
+    folder = save_pretrained(tmp_path / "model")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(InvalidSetting, match=r"model\.tokenizer=.* cannot be loaded"):
+        prompts_for(point(hf(), path=folder))
+
+
+def test_a_pretrained_model_without_a_path_says_what_to_set(bench_run: Command) -> None:
+    assert "set model.path to a hub id or a local folder" in bench_run("model=pretrained").stderr
