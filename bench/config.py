@@ -267,10 +267,15 @@ def _check_counts(run: RunConfig) -> None:
         raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")
 
 
+def require_path(path: str | None) -> None:
+    if not path:
+        raise InvalidSetting("model.path", None, "model.weights=pretrained needs one; set model.path to a hub id or a local folder")
+
+
 def _check_model(run: RunConfig) -> None:
     model = run.model
-    if model.weights is Weights.pretrained and not model.path:
-        raise InvalidSetting("model.path", None, "model.weights=pretrained needs one; set model.path to a hub id or a local folder")
+    if model.weights is Weights.pretrained:
+        require_path(model.path)
     if model.weights is Weights.random and not model.family:
         raise InvalidSetting(
             "model.architecture", model.architecture, "random weights need a model_type and its sizes; see conf/model/ for examples"

@@ -1,15 +1,17 @@
-"""transformers' `generate`, as shipped: greedy, sampling and beams, on the CPU or one CUDA device."""
+"""Hugging Face transformers on the CPU or one GPU: `generate` as shipped, or a bare decoding loop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Optional
 
-from bench.config import FrameworkConfig, RunConfig
-from bench.frameworks import models
+from bench.config import FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
+from bench.errors import InvalidSetting, Unsupported
+from bench.frameworks import decode_loop, models
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.generate import generate
+from bench.frameworks.quantize import Quantization, quantize, stored_bytes
 from bench.roofline import ModelShape
 
 
@@ -21,9 +23,38 @@ class Attention(StrEnum):
     flex_attention = "flex_attention"
 
 
+class Cache(StrEnum):
+    dynamic = "dynamic"  # grows with each step
+    static = "static"  # allocated once, at its final size
+
+
+class Loop(StrEnum):
+    generate = "generate"  # as shipped
+    decode_loop = "decode_loop"  # greedy, without the bookkeeping of generate
+
+
+class TpPlan(StrEnum):
+    none = "none"
+    auto = "auto"
+
+
 @dataclass
 class Settings(FrameworkConfig):
     attention: Attention = Attention.auto  # auto: what transformers prefers for this model
+    cache: Cache = Cache.dynamic  # the KV cache
+    compile: bool = False  # torch.compile of the decoding step, during warm-up; needs cache=static
+    quantization: Quantization = Quantization.none  # weight-only, by torchao
+    loop: Loop = Loop.generate
+    draft: Optional[str] = None  # hub id or folder of a smaller model that proposes tokens; batch_size=1 only
+    tp_plan: TpPlan = TpPlan.none  # transformers' own tensor parallelism; this framework runs one process, so auto is refused
+
+    def check(self, run: RunConfig) -> None:
+        if self.compile and self.cache is not Cache.static:
+            raise InvalidSetting(
+                "framework.compile", True, "with a growing cache, every step would be compiled anew; set framework.cache=static"
+            )
+        if self.draft and self.loop is not Loop.generate:
+            raise InvalidSetting("framework.draft", self.draft, "only generate can use a draft; set framework.loop=generate")
 
 
 class HuggingFace:
@@ -32,26 +63,40 @@ class HuggingFace:
         self._run = run
         self._settings = run.framework
         self._model: Any = None
+        self._draft: Any = None
 
     def load(self) -> ModelShape:
         models.quiet()
         models.use_threads(self._run.hardware)
         self._device = models.device_for(self._run.hardware.device, self._run.model.dtype)
-        attention = {} if self._settings.attention is Attention.auto else {"attn_implementation": str(self._settings.attention)}
-        self._model = models.build(self._run.model, self._device, self._run.seed, **attention)
-        return models.shape_from(self._model.config, models.count(self._model))
+        self._model = models.build(self._run.model, self._device, self._run.seed, **_attention(self._settings.attention, self._device))
+        shape = models.shape_from(self._model.config, models.count(self._model))
+        refuse_tp_plan(self._settings.tp_plan, self._model)
+        if self._settings.quantization is not Quantization.none:
+            quantize(self._model, self._settings.quantization, self._device)
+        if self._settings.draft:
+            self._draft = self._load_draft(self._settings.draft)
+        if self._settings.compile and self._settings.loop is Loop.decode_loop:
+            self._model.forward = _compiled(self._model.forward)
+        return shape
 
     def prepare(self, run: RunConfig) -> None:
         import torch
 
+        if self._settings.loop is Loop.decode_loop:
+            decode_loop.refuse(run.generation)
+        if self._draft is not None and (run.batch_size > 1 or run.generation.num_beams > 1):
+            raise Unsupported("a draft helps one sequence without beams; set batch_size=1 and num_beams=1, or unset framework.draft")
         self._run = run
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
-        return generate(self._model, prompts, new_tokens, on_step, self._run.generation)
+        if self._settings.loop is Loop.decode_loop:
+            return decode_loop.decode(self._model, prompts, new_tokens, on_step, self._settings.cache is Cache.static)
+        return generate(self._model, prompts, new_tokens, on_step, self._run.generation, **self._options(self._run.generation))
 
     def unload(self) -> None:
-        self._model = None
+        self._model = self._draft = None
 
     def describe(self) -> dict[str, Any]:
         import torch
@@ -62,5 +107,51 @@ class HuggingFace:
             "torch": torch.__version__,
             "device": models.device_name(self._device),
             "attention": self._model.config._attn_implementation,
+            "weight_bytes": sum(stored_bytes(parameter.data) for parameter in self._model.parameters()),
             "threads": torch.get_num_threads(),
         }
+
+    def _options(self, generation: GenerationConfig) -> dict[str, Any]:
+        """Keywords of `generate`: without disable_compile, it compiles on GPUs unasked as soon as the cache is static."""
+        from transformers import CompileConfig
+
+        options: dict[str, Any] = {"assistant_model": self._draft} if self._draft is not None else {}
+        if self._settings.cache is Cache.static and generation.use_cache:
+            options |= {"cache_implementation": "static", "disable_compile": not self._settings.compile}
+        if self._settings.compile:
+            options["compile_config"] = everywhere = CompileConfig()
+            everywhere._compile_all_devices = True
+        return options
+
+    def _load_draft(self, path: str) -> Any:
+        model = ModelConfig(name=path, weights=Weights.pretrained, path=path, dtype=self._run.model.dtype)
+        draft = models.build(model, self._device, self._run.seed)
+        ours, theirs = (one.config.get_text_config().vocab_size for one in (self._model, draft))
+        if ours != theirs:
+            raise Unsupported(f"framework.draft={path} has {theirs} tokens and the model {ours}; choose a draft of the same vocabulary")
+        return draft
+
+
+def _attention(wanted: Attention, device: str) -> dict[str, str]:
+    if wanted is Attention.flex_attention and device == "cpu":
+        # Seen with torch 2.13: cur_kvSplitSize0 is used in the C++ that inductor writes, and declared nowhere.
+        raise Unsupported("framework.attention=flex_attention, but the code that torch generates of it for CPUs does not compile; use sdpa")
+    return {} if wanted is Attention.auto else {"attn_implementation": str(wanted)}
+
+
+def refuse_tp_plan(plan: TpPlan, model: Any) -> None:
+    """Raise Unsupported for what would not be tensor parallelism at all."""
+    if plan is TpPlan.none:
+        return
+    if not model._tp_plan:
+        raise Unsupported(
+            f"framework.tp_plan=auto, but transformers has no plan for {type(model).__name__} and would give every rank the whole model; "
+            "use framework=deepspeed_tp"
+        )
+    raise Unsupported("framework.tp_plan=auto needs several ranks, and framework=hf runs one; use framework=deepspeed_tp with framework.tp")
+
+
+def _compiled(forward: Any) -> Any:
+    import torch
+
+    return torch.compile(forward)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.config import ModelConfig, Weights
 from bench.errors import Unsupported
@@ -36,6 +38,15 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
         )
 
 
+def architecture_in(path: str | None) -> dict[str, Any]:
+    """What the config.json of a local folder says; nothing where there is none, which is told when the model is loaded."""
+    try:
+        architecture: dict[str, Any] = json.loads((Path(path or "") / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return architecture
+
+
 def folder_of(model: ModelConfig) -> Path:
     """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unsupported."""
     path = str(model.path)
@@ -55,7 +66,9 @@ def explained(model: ModelConfig) -> Iterator[None]:
         check_folder(model.path)
     try:
         yield
-    except (ImportError, ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _unreachable(model, error):
+            raise  # out of memory, among others
         raise Unsupported(_message(model, error)) from error
 
 
@@ -68,9 +81,16 @@ def _message(model: ModelConfig, error: Exception) -> str:
             f"model.path={model.path}: the model is gated; accept its terms on huggingface.co/{model.path}, "
             "then run `hf auth login` or set HF_TOKEN"
         )
-    if re.search(r"offline|connect|resolve|reach|network", said, re.IGNORECASE) and not Path(str(model.path)).exists():
+    if _unreachable(model, error):
         return (
-            f"model.path={model.path}: the hub cannot be reached, and the model is not in the local cache; "
+            f"model.path={model.path}: not in the local cache, and the hub cannot be reached or has no such model; "
             "download it where there is a network, then set model.path to its folder"
         )
     return f"transformers cannot load {model.path}: {said}"
+
+
+def _unreachable(model: ModelConfig, error: Exception) -> bool:
+    """Whether this is how a hub id ends without a network: transformers and huggingface_hub have many ways to say it."""
+    if model.weights is Weights.random or Path(str(model.path)).exists():
+        return False
+    return bool(re.search(r"offline|connect|resolve|reach|network|cannot send a request|can't load the conf", str(error), re.IGNORECASE))

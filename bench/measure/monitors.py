@@ -103,15 +103,16 @@ def _over(function: Callable[[list[Any]], Any], values: Sequence[float | None]) 
     return function(list(values)) if values and None not in values else None
 
 
+@dataclass
 class PeakMemory:
-    """Peak memory of this process and its device since `reset`."""
+    """Peak memory of this process, its ranks and its device since `reset`."""
 
-    _STATUS = Path("/proc/self/status")
-    _CLEAR = Path("/proc/self/clear_refs")
+    ranks: tuple[int, ...] = ()  # child processes that hold a part of the model
 
     def reset(self) -> None:
         try:
-            self._CLEAR.write_text("5")  # sets VmHWM back to the current size: proc(5)
+            for process in self._processes:
+                (process / "clear_refs").write_text("5")  # sets VmHWM back to the current size: proc(5)
             self._host_resets = True
         except OSError:
             self._host_resets = False
@@ -120,14 +121,21 @@ class PeakMemory:
 
     def host_bytes(self) -> int | None:
         """None where the kernel cannot reset the mark: an earlier job's peak would stand for this one's."""
-        if not self._host_resets:
-            return None
-        line = next((line for line in self._STATUS.read_text().splitlines() if line.startswith("VmHWM")), None)
-        return int(line.split()[1]) * 1024 if line else None
+        peaks = [_peak_bytes(process) for process in self._processes] if self._host_resets else [None]
+        return None if None in peaks else sum(peak for peak in peaks if peak)
+
+    @property
+    def _processes(self) -> list[Path]:
+        return [Path("/proc") / str(pid) for pid in ("self", *self.ranks)]
 
     def device_bytes(self) -> int | None:
         cuda = _cuda()
         return int(cuda.max_memory_allocated()) if cuda else None
+
+
+def _peak_bytes(process: Path) -> int | None:
+    line = next((line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM")), None)
+    return int(line.split()[1]) * 1024 if line else None
 
 
 def uses_gpu() -> bool:

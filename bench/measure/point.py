@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from bench.config import RunConfig
+from bench.errors import Unsupported
 from bench.frameworks.base import Framework, Tokens
 from bench.measure.clock import Clock, Stopwatch
 from bench.measure.host import Disturbance, HostReader, between
@@ -53,10 +54,12 @@ class WrongLength(RuntimeError):
 def measure(
     run: RunConfig, framework: Framework, shape: ModelShape, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
 ) -> Measurement:
-    """Measure one point on a loaded framework. Raises what the engine raises, and WrongLength."""
+    """Measure one point on a loaded framework. Raises what the engine raises, Unsupported, and WrongLength."""
+    _refuse_too_long(run, shape)
     framework.prepare(run)
-    job = _Job(run, framework, prompts_for(run), on_repeat, clock, _host_reader(run))
-    memory = PeakMemory()
+    ranks = _ranks(run)
+    job = _Job(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, _gpus_in_use(run)))
+    memory = PeakMemory(ranks)
     memory.reset()
     warmups = job.repeats("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
     repeats = job.repeats("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
@@ -119,10 +122,25 @@ class _Job:
         return _Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
 
 
-def _host_reader(run: RunConfig) -> HostReader:
-    ranks = getattr(run.framework, "tp", 1)
-    children = psutil.Process().children(recursive=True) if ranks > 1 else []
-    return HostReader(tuple(child.pid for child in children), ranks if uses_gpu() else 0)
+def _ranks(run: RunConfig) -> tuple[int, ...]:
+    """The processes beside this one that do a part of the work."""
+    if getattr(run.framework, "tp", 1) == 1:
+        return ()
+    return tuple(child.pid for child in psutil.Process().children(recursive=True))
+
+
+def _gpus_in_use(run: RunConfig) -> int:
+    return getattr(run.framework, "tp", 1) if uses_gpu() else 0
+
+
+def _refuse_too_long(run: RunConfig, shape: ModelShape) -> None:
+    """For a model whose config was not known before it was loaded: an engine may cut the sequences short, or die."""
+    needed = run.input_tokens + run.output_tokens
+    if shape.max_positions is not None and needed > shape.max_positions:
+        raise Unsupported(
+            f"input_tokens + output_tokens={needed} is more than the {shape.max_positions} positions of {run.model.name}; "
+            "shorten one of them, or choose a model with more positions"
+        )
 
 
 def _ignore(at_s: float | None = None) -> None:

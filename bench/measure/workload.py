@@ -111,7 +111,9 @@ def _tokenizer(name: str | None, trust_remote_code: bool) -> Any:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise InvalidSetting(
-            "model.tokenizer", name, f"cannot be loaded: {error}; name a hub id or a folder with tokenizer.json"
+            "model.tokenizer",
+            name,
+            f"cannot be loaded ({' '.join(str(error).split())[:120]}...); name a hub id or a folder with tokenizer.json",
         ) from error
 
 

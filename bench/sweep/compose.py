@@ -15,9 +15,10 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from bench.config import RunConfig
+from bench.config import RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownName, UnknownSetting
 from bench.frameworks import settings_by_name
+from bench.frameworks.pretrained import architecture_in
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -46,12 +47,22 @@ def to_run_config(task: DictConfig) -> RunConfig:
 
 
 def _typed(task: DictConfig) -> RunConfig:
+    _adopt_architecture(task, task.model.architecture)
     missing = sorted(OmegaConf.missing_keys(task))
     if missing:
         raise InvalidSetting(missing[0], "???", f"has no value; set {missing[0]}=... on the command line or in your YAML")
     run = OmegaConf.to_object(task)
     assert isinstance(run, RunConfig)
     return run
+
+
+def _adopt_architecture(task: DictConfig, configured: DictConfig) -> None:
+    """A pretrained model brings its own architecture: the checks and the plan are to see that one, not a group's."""
+    if task.model.weights is Weights.pretrained:
+        require_path(task.model.path)  # now: without it, a name that is made of the path cannot be resolved
+        task.model.architecture = architecture_in(task.model.path)
+    else:
+        task.model.architecture = configured
 
 
 class Composer:
@@ -112,6 +123,7 @@ class _Composed:
         self._config = config
         self._computed = _interpolated_keys(config)  # keys like outputs/${name}, that follow others
         self._applied: dict[str, str | None] = {}
+        self._architecture = config.model.architecture.copy()
         self._last: RunConfig | None = None
 
     def with_values(self, overrides: Sequence[Override]) -> RunConfig:
@@ -121,7 +133,8 @@ class _Composed:
         if self._last is None:
             self._last = _typed(self._config)
         else:
-            keys = [*(override.key_or_group for override in changed), *self._computed]
+            _adopt_architecture(self._config, self._architecture)
+            keys = [*(override.key_or_group for override in changed), *self._computed, "model.architecture"]
             self._last = _replace(self._last, _as_tree({key: _plain(OmegaConf.select(self._config, key)) for key in keys}))
         return self._last
 

@@ -1,0 +1,233 @@
+"""Every variant of the hf framework computes the same model, tells what it used, and refuses what is not there."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.config import Dtype, GenerationConfig, RunConfig
+from bench.errors import InvalidSetting, Unsupported
+from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan
+from bench.frameworks.pretrained import explained
+from bench.frameworks.quantize import Quantization
+from bench.measure.point import measure
+from bench.measure.workload import prompts_for
+from bench.results import Status
+from bench.sweep.resident import JobLost
+from tests.conftest import Command
+from tests.engines import LLAMA, measured, point, save_pretrained
+from tests.tp_logits import SIZES
+
+torch = pytest.importorskip("torch", reason="the hf framework needs torch")
+pytest.importorskip("transformers", reason="the hf framework needs transformers")
+
+WIDE = {**LLAMA, "hidden_size": 128}  # int4 packs rows of 32 and needs 16 of them
+PROMPTS = np.random.default_rng(0).integers(4, 512, (2, 12))
+NEW_TOKENS = 6
+needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is missing; pip install torchao")
+
+
+def hf(**settings: Any) -> Settings:
+    return Settings(name="hf", **settings)
+
+
+def loaded(run: RunConfig) -> HuggingFace:
+    engine = HuggingFace(run)
+    engine.load()
+    engine.prepare(run)
+    return engine
+
+
+def generated(engine: HuggingFace, batch_size: int = 2) -> tuple[list[list[int]], int]:
+    steps: list[float | None] = []
+    tokens = engine.generate(PROMPTS[:batch_size], NEW_TOKENS, lambda at_s=None: steps.append(at_s))
+    assert tokens.shape == (batch_size, NEW_TOKENS)
+    return tokens.tolist(), len(steps)
+
+
+def small(family: str) -> dict[str, Any]:
+    return {"vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False, **SIZES[family], "model_type": family}
+
+
+@pytest.mark.parametrize("family", SIZES)
+def test_random_weights_give_a_working_model_of_each_family(family: str) -> None:
+    """The same logits as a model that transformers built itself and that took over these weights: no buffer is garbage."""
+    ours = loaded(point(hf(), small(family)))._model
+    theirs = type(ours)(ours.config).eval()
+    theirs.load_state_dict(ours.state_dict())
+    ids = torch.from_numpy(PROMPTS)
+    with torch.no_grad():
+        assert torch.allclose(ours(ids).logits, theirs(ids).logits, atol=1e-5)
+        assert ours(ids).logits.std() > 0.1
+
+
+@pytest.mark.parametrize("cache", Cache)
+@pytest.mark.parametrize("family", SIZES)
+def test_both_loops_and_caches_generate_the_same_tokens(family: str, cache: Cache) -> None:
+    shipped = generated(loaded(point(hf(), small(family))))
+    assert shipped[1] == NEW_TOKENS
+    assert generated(loaded(point(hf(cache=cache), small(family)))) == shipped
+    assert generated(loaded(point(hf(cache=cache, loop=Loop.decode_loop), small(family)))) == shipped
+
+
+def test_the_attention_that_was_used_is_told() -> None:
+    eager, sdpa = (loaded(point(hf(attention=attention))) for attention in (Attention.eager, Attention.sdpa))
+    assert (eager.describe()["attention"], sdpa.describe()["attention"]) == ("eager", "sdpa")
+    assert generated(eager) == generated(sdpa)
+
+
+@pytest.mark.parametrize(
+    ("family", "attention", "reason"),
+    [
+        ("mpt", Attention.sdpa, "scaled_dot_product_attention"),
+        ("llama", Attention.flash_attention_2, "FlashAttention2"),
+        ("llama", Attention.flex_attention, "does not compile"),
+    ],
+)
+def test_an_attention_that_is_not_there_is_unsupported(family: str, attention: Attention, reason: str) -> None:
+    if attention is Attention.flash_attention_2 and importlib.util.find_spec("flash_attn"):
+        pytest.skip("flash_attn is installed")
+    with pytest.raises(Unsupported, match=reason):
+        loaded(point(hf(attention=attention), small(family)))
+
+
+@needs_torchao
+@pytest.mark.filterwarnings("ignore")  # torchao warns about itself
+@pytest.mark.parametrize(("kind", "error", "share"), [(Quantization.int8, 0.1, 0.75), (Quantization.int4, 0.5, 0.65)])
+def test_quantized_weights_take_less_and_compute_nearly_the_same(kind: Quantization, error: float, share: float) -> None:
+    whole, quantized = (loaded(point(hf(quantization=wanted), WIDE, dtype=Dtype.bf16)) for wanted in (Quantization.none, kind))
+    ids = torch.from_numpy(PROMPTS)
+    with torch.no_grad():
+        expected, got = (engine._model(ids).logits.float() for engine in (whole, quantized))
+    assert 0 < (got - expected).abs().mean() / expected.abs().mean() < error
+    assert quantized.describe()["weight_bytes"] < share * whole.describe()["weight_bytes"]
+    assert generated(quantized)[1] == NEW_TOKENS
+
+
+@needs_torchao
+@pytest.mark.filterwarnings("ignore")
+def test_layers_that_cannot_be_quantized_are_not_passed_over() -> None:
+    odd = {**LLAMA, "hidden_size": 80, "num_attention_heads": 4, "num_key_value_heads": 4}
+    with pytest.raises(Unsupported, match="multiple of 32"):
+        loaded(point(hf(quantization=Quantization.int4), odd, dtype=Dtype.bf16))
+
+
+def test_a_compiled_step_generates_the_same_tokens(tmp_path: Path) -> None:
+    compiled = measured(point(hf(cache=Cache.static, compile=True)), tmp_path)
+    assert compiled.tokens_digest == measured(point(hf()), tmp_path).tokens_digest
+
+
+def test_a_draft_changes_no_token(tmp_path: Path) -> None:
+    draft = save_pretrained(tmp_path / "draft", {**LLAMA, "num_hidden_layers": 1}, vocab_size=512)
+    plain, drafted = (loaded(point(hf(draft=path), batch_size=1)) for path in (None, str(draft)))
+    assert generated(drafted, batch_size=1)[0] == generated(plain, batch_size=1)[0]
+
+
+def test_a_draft_of_another_vocabulary_or_for_a_batch_is_unsupported(tmp_path: Path) -> None:
+    draft = str(save_pretrained(tmp_path / "draft", vocab_size=8192))
+    with pytest.raises(Unsupported, match="has 8192 tokens and the model 512"):
+        loaded(point(hf(draft=draft), batch_size=1))
+    same = str(save_pretrained(tmp_path / "same", vocab_size=512))
+    with pytest.raises(Unsupported, match="set batch_size=1"):
+        loaded(point(hf(draft=same), batch_size=2))
+
+
+def test_beams_and_sampling_give_exactly_the_asked_tokens() -> None:
+    beams = GenerationConfig(num_beams=3)
+    assert generated(loaded(point(hf(), generation=beams)))[1] == 0  # a beam's tokens are only known at the end
+    sampled = point(hf(), generation=GenerationConfig(do_sample=True))
+    first, second = (generated(loaded(sampled)) for _ in range(2))
+    assert first == second
+    assert first[1] == NEW_TOKENS
+
+
+def test_the_bare_loop_refuses_any_search_but_greedy() -> None:
+    for generation in (GenerationConfig(do_sample=True), GenerationConfig(num_beams=2), GenerationConfig(use_cache=False)):
+        with pytest.raises(Unsupported, match="decodes greedily"):
+            loaded(point(hf(loop=Loop.decode_loop), generation=generation))
+
+
+@pytest.mark.parametrize(("family", "reason"), [("mpt", "no plan for MptForCausalLM"), ("llama", "needs several ranks")])
+def test_a_plan_that_would_only_replicate_is_refused(family: str, reason: str) -> None:
+    with pytest.raises(Unsupported, match=reason):
+        loaded(point(hf(tp_plan=TpPlan.auto), small(family)))
+
+
+def test_settings_that_contradict_each_other_stop_before_anything_is_loaded() -> None:
+    with pytest.raises(InvalidSetting, match=r"set framework\.cache=static"):
+        point(hf(compile=True))
+    with pytest.raises(InvalidSetting, match="only generate can use a draft"):
+        point(hf(draft="x", loop=Loop.decode_loop))
+
+
+def test_a_folder_is_loaded_offline_with_its_own_weights_and_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = save_pretrained(tmp_path / "model")
+    seen = measured(point(hf(), path=folder), tmp_path)
+    assert seen.shape.vocab == 8192
+    assert len(seen.latencies_s) == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"), [("config.json", "no config.json"), ("model.safetensors", "no weights"), ("", "there is no such folder")]
+)
+def test_a_folder_that_lacks_something_says_what(missing: str, reason: str, tmp_path: Path) -> None:
+    folder = tmp_path / "nothing"
+    if missing:
+        folder = save_pretrained(tmp_path / "model")
+        (folder / missing).unlink()
+    with pytest.raises(Unsupported, match=reason):
+        loaded(point(hf(), path=folder))
+
+
+def test_a_hub_model_without_a_network_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    with pytest.raises(JobLost, match="the hub cannot be reached or has no such model") as lost:
+        measured(point(hf(), path="nobody/no-such-model"), tmp_path)
+    assert lost.value.status is Status.unsupported
+
+
+def test_a_gated_model_says_how_to_get_at_it() -> None:
+    model = point(hf(), path="meta-llama/Llama-3.1-8B").model
+    with pytest.raises(Unsupported, match=r"gated; accept its terms on huggingface\.co/meta-llama/Llama-3\.1-8B"), explained(model):
+        raise OSError("You are trying to access a gated repo.\nMake sure to have access to it")
+
+
+def test_running_out_of_memory_while_loading_is_not_taken_for_a_missing_model() -> None:
+    model = point(hf(), path="meta-llama/Llama-3.1-8B").model
+    with pytest.raises(RuntimeError, match="allocate"), explained(model):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
+def test_a_folder_brings_its_own_positions_and_they_are_checked_before_loading(tmp_path: Path, bench_run: Command) -> None:
+    folder = save_pretrained(tmp_path / "model")
+    too_long = ("model=pretrained", f"model.path={folder}", "input_tokens=300", "output_tokens=2", "hardware=cpu", "report=false")
+    refused = bench_run(*too_long)
+    assert "302 is more than the 256 positions" in refused.stderr
+    (folder / "config.json").rename(folder / "config.old")
+    assert "no config.json" in bench_run(*too_long).stdout  # not known before loading: a row
+
+
+def test_positions_that_are_only_known_after_loading_are_checked_then(tmp_path: Path) -> None:
+    run = point(hf(), path=save_pretrained(tmp_path / "model"), input_tokens=300)
+    engine = HuggingFace(run)
+    shape = engine.load()
+    with pytest.raises(Unsupported, match="more than the 256 positions"):
+        measure(run, engine, shape, load_s=0.0, on_repeat=lambda *_: None)
+
+
+def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
+    folder = save_pretrained(tmp_path / "model")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(InvalidSetting, match=r"model\.tokenizer=.* cannot be loaded"):
+        prompts_for(point(hf(), path=folder))
+
+
+def test_a_pretrained_model_without_a_path_says_what_to_set(bench_run: Command) -> None:
+    assert "set model.path to a hub id or a local folder" in bench_run("model=pretrained").stderr
