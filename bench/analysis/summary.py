@@ -128,7 +128,8 @@ def _head(column: str) -> str:
 def _noise(settings: pd.DataFrame) -> list[str]:
     noisy = settings[settings["noisy"].eq(True)]
     reasons = list(dict.fromkeys(reason for reasons in noisy["noise"] for reason in reasons))
-    return [f"~ noisy: {', '.join(reasons)}"] if len(noisy) else []
+    more = f", and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+    return [f"~ noisy: {', '.join(reasons[:_MOST_REASONS])}{more}"] if len(noisy) else []
 
 
 def _first_line(error: object) -> str:
