@@ -12,7 +12,10 @@ from matplotlib.lines import Line2D
 
 from bench.analysis import gallery, references, style, tables
 from bench.analysis.gallery import Picture
+from bench.run import run_points
+from bench.sweep.grid import compose_sweep
 from tests import synthetic
+from tests.conftest import ROOT
 
 # Read here on their own, so that a mistake of bench.analysis.references cannot hide itself.
 POINTS = pd.read_csv(references.FOLDER / "published.csv")
@@ -96,3 +99,18 @@ def test_a_small_sibling_is_compared_with_its_family_and_the_table_says_so(tmp_p
 
 def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> None:
     assert list(references.overlays(measured(tmp_path))) == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml")))
+def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    points = compose_sweep([f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false"])
+    run_points(points)
+    settings = tables.settings(tables.jobs([tmp_path / "outputs" / name]))
+    assert len(settings) == len(points)
+    assert set(settings["status"]) == {"ok"}
+    overlays = list(references.overlays(settings))
+    assert len(overlays) == (name.removesuffix("-small") in references.SWEEPS)
+    assert gallery.save(overlays, tmp_path / "charts") or not overlays
+    for sweep, found in references.repeated(settings):
+        assert len(references.ratios(found, sweep)) > 0
