@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis import axes, gallery, plots, style, tables
+from bench.analysis import axes, comparison, custom, gallery, style, tables
 from bench.analysis.gallery import Picture
+from bench.errors import BenchError
 from bench.units import format_seconds
 from tests import synthetic
 
@@ -45,18 +46,18 @@ def test_each_difference_gets_its_own_picture_or_line(tmp_path: Path) -> None:
 
 def test_every_measured_setting_is_drawn_at_its_place(tmp_path: Path) -> None:
     picture = pictures(tmp_path, synthetic.sweep())["latency-LLaMA-7B-hf-in128"]
-    [ax] = plots.draw(*picture).axes
+    [ax] = picture.figure().axes
     drawn = {(x, y) for line in ax.lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)}  # type: ignore[arg-type]
     assert drawn == set(zip(picture.frame["output_tokens"], picture.frame["latency_s"], strict=True))
 
 
 def test_out_of_memory_stands_in_a_lane_of_its_own(tmp_path: Path) -> None:
     found = pictures(tmp_path, synthetic.sweep(most_tokens=900))
-    panel, lane = plots.draw(*found["batch-LLaMA-7B-hf-in128"]).axes
+    panel, lane = found["batch-LLaMA-7B-hf-in128"].figure().axes
     crosses = np.asarray(lane.collections[0].get_offsets())
     assert sorted(crosses[:, 0]) == [4, 8, 8, 8]
     assert panel.get_xlim()[1] > 8
-    words = plots.draw(*found["throughput-LLaMA-7B-hf-in128"]).axes[1]
+    words = found["throughput-LLaMA-7B-hf-in128"].figure().axes[1]
     assert any(text.get_text() == "101 output tokens: batch 4, 8" for text in words.texts)
 
 
@@ -99,6 +100,69 @@ def test_labels_move_apart_but_no_further_than_needed() -> None:
     assert style.spread([5, 100], 4) == [5, 100]
 
 
+def test_panels_stand_for_two_columns_and_missing_ones_stay_empty(tmp_path: Path) -> None:
+    rows = synthetic.sweep(model=["MPT-7B", "LLaMA-7B"], hardware=["1xA100", "EPYC"], framework=["hf", "pace"], most_tokens=900)
+    rows = [row for row in rows if (row["model"], row["hardware"]) != ("MPT-7B", "EPYC")]
+    figure = pictures(tmp_path, rows)["panels-in128-out101"].figure()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["1xA100", "EPYC", "", ""]
+    drawn = [len([line for line in ax.lines if line.get_marker() != "None"]) for ax in figure.axes]
+    assert drawn == [2, 2, 2, 0]
+    assert any(text.get_text() == "OOM" for text in figure.axes[0].texts)
+
+
+def test_a_heat_map_labels_every_cell_and_frames_the_best(tmp_path: Path) -> None:
+    rows = synthetic.sweep(input_tokens=[32, 64, 128], output_tokens=[11], batch_size=[1, 2, 4], most_tokens=400)
+    picture = pictures(tmp_path, rows)["heatmap-LLaMA-7B-hf-out11"]
+    cells = [text.get_text() for text in picture.figure().axes[0].texts]
+    assert len(cells) == 9
+    assert cells.count("OOM") == (picture.frame["status"] == "oom").sum() == 1
+
+
+def test_any_column_can_be_drawn_against_any_other(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"], batch_size=[1, 2, 4]))
+    for question in (
+        custom.Question("batch_size", "ttft_s", where="output_tokens == 11"),
+        custom.Question("framework", "output_tok_s", line=("batch_size",), facet=("output_tokens",)),
+        custom.Question("ttft_s", "output_tok_s", line=("framework",), where="output_tokens == 101"),
+    ):
+        assert gallery.save([custom.custom_picture(settings, question)], tmp_path / "charts")
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (custom.Question("batchsize", "latency_s"), "did you mean 'batch_size'"),
+        (custom.Question("batch_size", "latency_s", line=("framework",)), "say --line framework output_tokens"),
+        (custom.Question("batch_size", "latency_s", where="batch_size > 99"), "leaves no result"),
+        (custom.Question("batch_size", "latency_s", where="batch_size >"), "write it like"),
+        (custom.Question("batch_size", "status"), "does not hold numbers"),
+    ],
+)
+def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: custom.Question, message: str) -> None:
+    settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
+    with pytest.raises(BenchError, match=message):
+        custom.custom_picture(settings, question)
+
+
+def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Path) -> None:
+    rows = synthetic.sweep(framework=["hf", "pace"], output_tokens=[11], batch_size=[1, 4])
+    steps = [0.1 + 0.02 * i for i in range(11)]
+    samples = [{"t_s": float(i), "cpu_percent": 90.0, "ram_bytes": 10**9 + i} for i in range(3)]
+    rows = [{**row, "token_times_s": [steps, steps], "system": samples} for row in rows]
+    jobs = tables.jobs([synthetic.write(tmp_path, rows)], comparison.HEAVY_COLUMNS)
+    names = {file.stem for file in comparison.save(jobs, tmp_path / "compare")}
+    assert names == {*comparison.BARS, *comparison.LINES}
+    mine = {"mine": comparison.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
+    assert [file.stem for file in comparison.create_comparison_bar_graph(jobs, tmp_path / "own", mine)] == ["mine", "mine"]
+
+
+def test_per_token_metrics_keep_amds_definitions(tmp_path: Path) -> None:
+    jobs = tables.jobs([synthetic.write(tmp_path, synthetic.sweep(batch_size=[4], output_tokens=[11]))])
+    values = {name: metric.value(jobs).iloc[0] for name, metric in comparison.BARS.items()}
+    assert values["average_latency_per_token"] == pytest.approx(1 / values["total_tps"])
+    assert values["output_tps"] == pytest.approx(4 * 11 / values["average_gen_time"])
+
+
 def report(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "bench.report", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -110,6 +174,27 @@ def test_the_command_prints_the_table_and_where_the_charts_are(tmp_path: Path) -
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{folder}/charts/latency-LLaMA-7B-hf-in128.png" in done.stdout
     assert (folder / "charts" / "latency-LLaMA-7B-hf-in128.svg").is_file()
+    assert (folder / "report.html").is_file()
+
+
+def test_several_sweeps_are_reported_together_beside_each_other(tmp_path: Path) -> None:
+    one = synthetic.write(tmp_path / "one", synthetic.sweep(framework=["hf"], name="one"))
+    two = synthetic.write(tmp_path / "two", synthetic.sweep(framework=["pace"], name="two"))
+    done = report(str(one), str(two), "--x", "batch_size", "--y", "ttft_s", "--where", "output_tokens == 11")
+    assert done.stderr == ""
+    assert (tmp_path / "one+two" / "charts" / "custom-ttft_s-over-batch_size-by-framework.png").is_file()
+
+
+def test_markdown_goes_to_the_terminal_alone(tmp_path: Path) -> None:
+    done = report(str(synthetic.write(tmp_path, synthetic.sweep())), "--format", "markdown")
+    assert done.stdout.startswith("**LLaMA-7B")
+    assert not (tmp_path / "charts").exists()
+
+
+def test_the_published_charts_need_no_sweep(tmp_path: Path) -> None:
+    done = report("--published", "--out", str(tmp_path))
+    assert done.stderr == ""
+    assert len(list(tmp_path.glob("*.svg"))) == 7
 
 
 def test_a_sweep_in_which_nothing_was_measured_says_why(tmp_path: Path) -> None:

@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.lines import Line2D
 
-from bench.analysis import gallery, plots, references, style, tables
+from bench.analysis import gallery, references, style, tables
 from bench.analysis.gallery import Picture
+from bench.run import run_points
+from bench.sweep.grid import compose_sweep
 from tests import synthetic
+from tests.conftest import ROOT
 
 # Read here on their own, so that a mistake of bench.analysis.references cannot hide itself.
 POINTS = pd.read_csv(references.FOLDER / "published.csv")
@@ -27,7 +30,7 @@ def _house_style() -> Iterator[None]:
 
 
 def drawn_lines(picture: Picture) -> list[Line2D]:
-    return [line for line in plots.draw(*picture).axes[0].lines if line.get_marker() != "None"]
+    return [line for line in picture.figure().axes[0].lines if line.get_marker() != "None"]
 
 
 def test_all_seven_charts_are_redrawn() -> None:
@@ -50,7 +53,7 @@ def test_every_drawn_vertex_is_a_published_one_in_the_published_order(sweep: str
 @pytest.mark.parametrize("sweep", PICTURES)
 def test_axes_are_the_published_ones(sweep: str) -> None:
     series = CHARTS[CHARTS["chart"] == references.SWEEPS[sweep]].iloc[0]
-    ax = plots.draw(*PICTURES[sweep]).axes[0]
+    ax = PICTURES[sweep].figure().axes[0]
     for axis, name, limits in ((ax.xaxis, "x", ax.get_xlim()), (ax.yaxis, "y", ax.get_ylim())):
         unit = 1000 if "[ms]" in series[f"{name}_label"] else 1
         assert axis.get_scale() == series[f"{name}_scale"]
@@ -68,7 +71,7 @@ def test_a_sweep_of_a_published_name_is_laid_over_it(tmp_path: Path) -> None:
     [picture] = references.overlays(settings)
     hollow = [line for line in drawn_lines(picture) if line.get_markerfacecolor() == "white"]
     published = references.points_of("mpt-7b-latency-short")
-    assert sum(len(line.get_xydata()) for line in hollow) == len(published)
+    assert sum(np.size(line.get_xdata()) for line in hollow) == len(published)
     assert picture.chart.reference == "published: MPT-7B · hf · 1xA100-80GB · bf16"
     assert gallery.save([picture], tmp_path / "charts")
 
@@ -96,3 +99,18 @@ def test_a_small_sibling_is_compared_with_its_family_and_the_table_says_so(tmp_p
 
 def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> None:
     assert list(references.overlays(measured(tmp_path))) == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml")))
+def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    points = compose_sweep([f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false"])
+    run_points(points)
+    settings = tables.settings(tables.jobs([tmp_path / "outputs" / name]))
+    assert len(settings) == len(points)
+    assert set(settings["status"]) == {"ok"}
+    overlays = list(references.overlays(settings))
+    assert len(overlays) == (name.removesuffix("-small") in references.SWEEPS)
+    assert gallery.save(overlays, tmp_path / "charts") or not overlays
+    for sweep, found in references.repeated(settings):
+        assert len(references.ratios(found, sweep)) > 0

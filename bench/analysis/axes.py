@@ -44,6 +44,7 @@ def caption(column: str, scale: Scale) -> str:
 def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:
     axis._set_axes_scale(scale.kind)  # type: ignore[attr-defined]
     axis.set_view_interval(scale.low, scale.high, ignore=True)
+    axis.axes.autoscale(enable=False, axis=axis.axis_name)  # type: ignore[attr-defined]  # what is added later stays inside
     axis.set_major_locator(FixedLocator(list(scale.ticks)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
     axis.set_minor_locator(NullLocator())

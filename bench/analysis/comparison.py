@@ -147,6 +147,11 @@ def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapp
     return written
 
 
+def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
+    """All of both kinds."""
+    return [*create_comparison_bar_graph(jobs, folder), *create_comparison_line_graph(jobs, folder)]
+
+
 def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     return style.save(figure, folder / name)

@@ -89,6 +89,11 @@ def field_of(column: str) -> Field:
     return _FIELDS.get(column) or Field(column, column, name, phrase=f"{name} {{}}", mark=f"{name}-")
 
 
+def is_described(column: str) -> bool:
+    """Whether a column is one that people ask for, and not bookkeeping."""
+    return column in _FIELDS or "." in column
+
+
 def is_quantity(column: str) -> bool:
     return any(field.column == column for field in _QUANTITIES)
 

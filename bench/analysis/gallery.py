@@ -29,6 +29,10 @@ class Picture(NamedTuple):
     published: pd.DataFrame | None = None
     draw: Draw = plots.draw
 
+    def figure(self) -> Figure:
+        """Call it and save the figure within `style.house_style()`."""
+        return self.draw(self.chart, self.frame, self.published)
+
 
 def standard_pictures(settings: pd.DataFrame) -> list[Picture]:
     """The charts that a sweep deserves, the ones that most people want first."""
@@ -44,11 +48,7 @@ def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """PNG and SVG of each."""
     folder.mkdir(parents=True, exist_ok=True)
     with style.house_style():
-        return [file for picture in pictures for file in style.save(_drawn(picture), folder / picture.chart.name)]
-
-
-def _drawn(picture: Picture) -> Figure:
-    return picture.draw(picture.chart, picture.frame, picture.published)
+        return [file for picture in pictures for file in style.save(picture.figure(), folder / picture.chart.name)]
 
 
 def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Picture]:

@@ -10,14 +10,16 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from bench.analysis.fields import field_of
-from bench.analysis.style import AXIS, DASHED, HALO, MUTED, PANEL, LineStyle
+from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyle
 from bench.analysis.tables import repeats_in_words
 
 # By the name of a line, in the order of their drawing.
 Styles = Mapping[str, LineStyle]
 _JOINED: Any = (0, (1, 2))
+_BEYOND = "#E9EDF1"
 _HOLLOW: dict[str, Any] = {"ls": DASHED, "lw": 1.2, "marker": "D", "ms": 5.6, "mfc": "white", "mew": 1.4}
 
 
@@ -91,6 +93,16 @@ def _name_points(ax: Axes, points: pd.DataFrame, x: str, y: str, along: str) -> 
         )
 
 
+def draw_limit(ax: Axes, limit: pd.DataFrame) -> None:
+    """Shade what the hardware cannot do at these batch sizes. Where larger ones would lead is not known, so the shade ends there."""
+    x, y = limit["latency_s"], limit["output_tok_s"]
+    left, top = ax.get_xlim()[0], ax.get_ylim()[1]
+    bottom = ax.get_ylim()[0]
+    edge_x, edge_y = [x.iloc[0], *x, x.iloc[-1]], [bottom, *y, top]
+    ax.fill([left, *edge_x, left], [bottom, *edge_y, top], color=_BEYOND, lw=0, zorder=0.5)
+    ax.plot(edge_x[:-1], edge_y[:-1], color=INK, lw=1.3, zorder=1.6)
+
+
 def draw_lane(lane: Axes, missing: pd.DataFrame, x: str, styles: Styles) -> None:
     """What ran out of memory, above the panel: a cross where it would stand."""
     _clear(lane)
@@ -121,7 +133,7 @@ def _clear(lane: Axes) -> None:
     lane.text(-0.012, 0.5, "out of\nmemory", transform=lane.transAxes, va="center", ha="right", fontsize=9, color=MUTED, linespacing=0.95)
 
 
-def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, reference: str | None, joined: bool) -> list[Artist]:
+def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, reference: str | None, joined: bool, limited: bool) -> list[Artist]:
     """The key: what the marks mean."""
     found: list[Artist] = []
     if len(frame):
@@ -131,6 +143,8 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
         found.append(Line2D([], [], color=MUTED, label=reference, **_HOLLOW))
     if joined:
         found.append(Line2D([], [], color=AXIS, lw=1.2, ls=_JOINED, label="same batch size"))
+    if limited:
+        found.append(Patch(fc=_BEYOND, ec=INK, lw=1.2, label="beyond the hardware's limits"))
     if frame["noisy"].eq(True).any():
         found.append(Line2D([], [], ls="none", marker="o", mfc="none", mec=MUTED, ms=10, label="noisy"))
     return found

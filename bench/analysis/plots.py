@@ -45,6 +45,7 @@ class Parts:
     missing: pd.DataFrame  # ran out of memory
     published: pd.DataFrame | None
     styles: Styles
+    limit: pd.DataFrame  # the latency and throughput that the hardware allows at each batch size, where all lines share it
     categories: tuple[str, ...]  # of an x axis without numbers, whose values are replaced by their positions
 
     @property
@@ -66,8 +67,9 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     elif lane is not None:
         marks.draw_lane(lane, parts.missing, chart.x, parts.styles)
     style.fit_right(figure, style.put_end_labels(ax, _end_labels(chart, parts)))
-    joins = _joins_points(chart, parts)
-    style.put_key(figure, marks.handles(parts.ok, chart.x, chart.y, source=chart.source, reference=chart.reference, joined=joins))
+    joined, limited = _joins_points(chart, parts), len(parts.limit) > 0
+    named = {"source": chart.source, "reference": chart.reference}
+    style.put_key(figure, marks.handles(parts.ok, chart.x, chart.y, **named, joined=joined, limited=limited))
     style.put_header(figure, chart.title, chart.subtitle, chart.footer)
     return figure
 
@@ -76,13 +78,26 @@ def sort_out(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None 
     named, categories = _positioned(chart, _named(chart, frame))
     published = _named(chart, references) if references is not None else None
     every_line = named if published is None else pd.concat([named, published], ignore_index=True)
+    ok = named[named["status"] == Status.ok].dropna(subset=[chart.x, chart.y])
     return Parts(
-        ok=named[named["status"] == Status.ok].dropna(subset=[chart.x, chart.y]),
+        ok=ok,
+        limit=_limit(chart, ok),
         missing=named[named["status"].isin(OUT_OF_MEMORY)],
         published=published,
         styles=chart.styles or _house_styles(chart, every_line),
         categories=categories,
     )
+
+
+def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
+    none = pd.DataFrame({"latency_s": [], "output_tok_s": []})
+    if (chart.x, chart.y, chart.along) != ("latency_s", "output_tok_s", "batch_size") or "floor_s" not in ok or chart.x_scale:
+        return none
+    floors = ok.groupby("batch_size")["floor_s"].agg(["min", "max"])
+    shared = ok["floor_s"].notna().all() and (floors["max"] / floors["min"] < 1.02).all()
+    if not shared or ok["output_tokens"].nunique() > 1:
+        return none
+    return pd.DataFrame({"latency_s": floors["min"], "output_tok_s": floors.index * ok["output_tokens"].iloc[0] / floors["min"]})
 
 
 def line_names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
@@ -140,6 +155,8 @@ def _draw_panel(ax: Axes, chart: Chart, parts: Parts) -> None:
         marks.draw_references(ax, parts.published, chart.x, chart.y, parts.styles)
     marks.draw_noisy(ax, parts.ok, chart.x, chart.y)
     x_scale, y_scale = set_scales(ax, chart, parts)
+    if len(parts.limit):
+        marks.draw_limit(ax, parts.limit)
     style.put_caption(ax, axes.caption(chart.y, y_scale), inside=chart.y_scale is None)
     ax.set(xlabel=axes.caption(chart.x, x_scale), ylabel="")
 
@@ -147,11 +164,13 @@ def _draw_panel(ax: Axes, chart: Chart, parts: Parts) -> None:
 def set_scales(ax: Axes, chart: Chart, parts: Parts) -> tuple[Scale, Scale]:
     """Both axes, from everything that is shown, its spread, and what is missing."""
     positions = list(range(len(parts.categories)))
-    x_values = pd.concat([_extent(parts.shown, chart.x), *([] if chart.along else [parts.missing[chart.x]])])
+    also = parts.limit if chart.along else parts.missing
+    x_values = pd.concat([_extent(parts.shown, chart.x), _extent(also, chart.x)])
+    y_values = pd.concat([_extent(parts.shown, chart.y), _extent(parts.limit, chart.y)])
     x_scale = chart.x_scale or axes.scale_for(chart.x, x_values, headroom=0.07)
     if parts.categories:
         x_scale = Scale("linear", -0.4, len(positions) - 0.6, tuple(positions))
-    y_scale = chart.y_scale or axes.scale_for(chart.y, _extent(parts.shown, chart.y), headroom=0.16)
+    y_scale = chart.y_scale or axes.scale_for(chart.y, y_values, headroom=0.16)
     axes.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else field_of(chart.x).show(value))
     axes.apply(ax.yaxis, y_scale, field_of(chart.y).show)
     return x_scale, y_scale

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from bench.analysis import references
 from bench.analysis.fields import GRID, field_of
 from bench.analysis.tables import facts, telling_apart
 from bench.results import Status
@@ -45,6 +46,29 @@ def print_results(settings: pd.DataFrame, console: Console) -> None:
         console.print(line, highlight=False, markup=False)
 
 
+def print_ratios(measured: pd.DataFrame, sweep: str, console: Console) -> None:
+    """Point by point the measured latency over the published one, and which choices of the published runs are known."""
+    console.print()
+    console.print(_as_rich(ratios_table(measured, sweep).head(_MOST_LINES), f"measured over published: {sweep}"))
+    console.print(_as_rich(fidelity_table(measured, sweep), "like for like only where these agree"))
+
+
+def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
+    pairs = references.ratios(measured, sweep)
+    own = [column for column in telling_apart(measured) if column in pairs]
+    keys = [*own, *(column for column in GRID if pairs[column].nunique() > 1)]
+    text = pd.DataFrame({field_of(column).head: pairs[column].map(field_of(column).show, na_action="ignore") for column in keys})
+    text["published for"] = pairs["model_published"] + " " + pairs["hardware_published"]
+    for head, column in (("measured", "latency_s"), ("published", "latency_s_published")):
+        text[head] = pairs[column].map(format_seconds)
+    return text.assign(ratio=pairs["ratio"].map("{:.3g}".format))
+
+
+def fidelity_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
+    choices = pd.DataFrame(references.fidelity(measured, sweep))
+    return choices.rename(columns={"subject": "choice", "published": "published runs", "certainty": "known by"})
+
+
 def print_failures(jobs: pd.DataFrame, console: Console) -> None:
     for line in failures(jobs):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -65,11 +89,17 @@ def markdown(jobs: pd.DataFrame, settings: pd.DataFrame) -> str:
     text = results_table(settings)
     parts = [f"**{_escaped(' · '.join(facts(settings)))}**"]
     if len(text):
-        heads = [_head(str(column)) for column in text]
-        rows = [heads, ["---:" if column not in telling_apart(settings) else "---" for column in text], *text.to_numpy().tolist()]
-        parts.append("\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows))
+        parts.append(_as_markdown(text.rename(columns=_head)))
+    for sweep, measured in references.repeated(settings):
+        parts += [f"**measured over published: {sweep}**", _as_markdown(ratios_table(measured, sweep))]
+        parts += ["like for like only where these agree:", _as_markdown(fidelity_table(measured, sweep))]
     parts += ["\n".join(f"- {_escaped(line)}" for line in lines) for lines in (_noise(settings), failures(jobs)) if lines]
     return "\n\n".join(parts) + "\n"
+
+
+def _as_markdown(text: pd.DataFrame) -> str:
+    rows = [list(map(str, text)), ["---"] * len(text.columns), *text.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in rows)
 
 
 def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
@@ -84,7 +114,7 @@ def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
 def _as_rich(text: pd.DataFrame, title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in map(str, text):
-        numeric = column in GRID or column.endswith(("_s", "_range"))
+        numeric = column in GRID or column.endswith(("_s", "_range")) or column in ("in", "out", "batch", "measured", "published", "ratio")
         table.add_column(_head(column), justify="right" if numeric else "left", header_style="bold", overflow="fold")
     for row in text.itertuples(index=False):
         table.add_row(*row)
@@ -98,7 +128,8 @@ def _head(column: str) -> str:
 def _noise(settings: pd.DataFrame) -> list[str]:
     noisy = settings[settings["noisy"].eq(True)]
     reasons = list(dict.fromkeys(reason for reasons in noisy["noise"] for reason in reasons))
-    return [f"~ noisy: {', '.join(reasons)}"] if len(noisy) else []
+    more = f", and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+    return [f"~ noisy: {', '.join(reasons[:_MOST_REASONS])}{more}"] if len(noisy) else []
 
 
 def _first_line(error: object) -> str:

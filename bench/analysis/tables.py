@@ -36,7 +36,7 @@ def jobs(folders: Sequence[Path], extra_columns: Sequence[str] = ()) -> pd.DataF
     tables = [Store(folder).table([*_LIGHT, *extra_columns]) for folder in folders]
     frame = pa.concat_tables(tables).to_pandas().sort_values("started_at", kind="stable")
     frame = frame.drop_duplicates([*_SETTING, "round"], keep="last").reset_index(drop=True)
-    return _with_engine_columns(_with_config_columns(frame))
+    return _with_engine_columns(_with_config_columns(_with_warnings(frame)))
 
 
 def settings(job_table: pd.DataFrame) -> pd.DataFrame:
@@ -116,6 +116,17 @@ _COVERED = {
     *("model.name", "model.dtype", "model.weights", "framework.name", "framework.tp", "framework.attention", "hardware.name"),
     *("hardware.device", "hardware.threads", "generation.num_beams", "generation.do_sample", "data.source", "data.path"),
 }
+
+
+def _with_warnings(frame: pd.DataFrame) -> pd.DataFrame:
+    """What makes a row a measuring error is shown like what makes it noisy."""
+    noise = [_listed(noise) + _listed(suspect) for noise, suspect in zip(frame["noise"], frame["suspect"], strict=True)]
+    words = pd.Series(noise, index=frame.index, dtype=object)
+    return frame.assign(noise=words, noisy=frame["noisy"].eq(True) | words.map(bool))
+
+
+def _listed(words: Sequence[str] | None) -> list[str]:
+    return [] if words is None else list(words)
 
 
 def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from bench.roofline import ModelShape, shape_of
 @dataclass
 class Settings(FrameworkConfig):
     pretends: ClassVar[bool] = True
+    tp: int = 1  # ranks that it pretends to have
     load_s: float = 0.0  # time that loading takes
     prefill_s: float = 0.0  # time per 1,000 prompt tokens of a sequence
     step_s: float = 0.0  # time of one decoding step

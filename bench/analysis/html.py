@@ -1,0 +1,177 @@
+"""One self-contained page: cards, charts with filters, the best setting under a latency limit, and every number in a table."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis import references, summary
+from bench.analysis.fields import GRID, field_of
+from bench.analysis.tables import facts, telling_apart
+from bench.results import Status
+from bench.units import format_count, format_seconds
+
+_FOLDER = Path(__file__).parent
+_SECONDS = ("latency_s", "latency_s_min", "latency_s_max", "ttft_s", "tpot_s")
+_RATES = ("output_tok_s", "total_tok_s")
+_HEADS = {"latency_s_min": "fastest", "latency_s_max": "slowest", "status": "status", "noise": "noise"}
+
+
+def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
+    """Write the page. Every value in it is escaped, and nothing in it loads or runs anything from elsewhere."""
+    script = (_FOLDER / "page.js").read_text()
+    columns = _columns(settings)
+    style = (_FOLDER / "page.css").read_text() + _alignment(columns)
+    names = ", ".join(dict.fromkeys(settings["name"].dropna().astype(str)))
+    parts = {
+        "policy": f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        "title": escape(f"Inference benchmark: {names}"),
+        "subtitle": escape(" · ".join(facts(settings))),
+        "style": style,
+        "script": script,
+        "cards": _cards(settings),
+        "published": "".join(_published(measured, sweep) for sweep, measured in references.repeated(settings)),
+        "count": f"{len(settings)} settings. Times in seconds.",
+        "results": _results(settings, columns),
+        "failures": _list(summary.failures(jobs)),
+        "provenance": _provenance(jobs),
+    }
+    # In one pass, so that a value that looks like a placeholder stays a value.
+    file.write_text(re.sub(r"@(\w+)@", lambda match: parts[match[1]], (_FOLDER / "page.html").read_text()))
+    return file
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _columns(settings: pd.DataFrame) -> list[str]:
+    """Names first, numbers in the middle, words at the end, so that three rules align them all."""
+    series = telling_apart(settings)
+    texts = [column for column in series if not pd.api.types.is_numeric_dtype(settings[column])]
+    numbers = [column for column in series if column not in texts]
+    measured = [column for column in (*_SECONDS, *_RATES) if settings[column].notna().any()]
+    return [*texts, *numbers, *GRID, *measured, "status", "noise"]
+
+
+def _alignment(columns: Sequence[str]) -> str:
+    first = next(i for i, column in enumerate(columns, 1) if _kind(column) != "text" or column in GRID)
+    last = len(columns) - 2
+    return f"#results :is(th, td):nth-child(n+{first}):nth-child(-n+{last}) {{ text-align: right; white-space: nowrap; }}\n"
+
+
+def _kind(column: str) -> str:
+    if column in _SECONDS:
+        return "seconds"
+    if column in _RATES:
+        return "count"
+    return "whole" if column in (*GRID, "tp", "num_beams", "threads", "seed", "n_params") else "text"
+
+
+def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
+    """All settings, as plain as numbers get: the script reads them from here, and without a script so does the reader."""
+    fixed = {column: settings[column].iloc[0] for column in ("name", "model", "framework", "hardware", "dtype") if column not in columns}
+    meta = {"values": {key: str(value) for key, value in fixed.items()}, "heads": {key: field_of(key).head for key in fixed}}
+    heads = "".join(
+        f'<th scope="col" data-k="{escape(column)}" data-t="{_kind(column)}" data-h="{escape(_head(column))}">{escape(_head(column))}'
+        for column in columns
+    )
+    texts = [[_plain(value) for value in settings[column]] for column in columns]
+    body = "\n".join("<tr><td>" + "<td>".join(cells) for cells in zip(*texts, strict=True))
+    data = f'data-series="{_attribute(telling_apart(settings))}" data-fixed="{_attribute(meta)}"'
+    return f'<table id="results" {data}><thead><tr>{heads}</thead><tbody>\n{body}\n</tbody></table>'
+
+
+def _head(column: str) -> str:
+    return _HEADS.get(column) or field_of(column).head
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, Iterable):
+        return escape(", ".join(map(str, value)))
+    if pd.isna(value):
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) and value != int(value) else escape(str(value).removesuffix(".0"))
+
+
+def _attribute(value: object) -> str:
+    return escape(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _cards(settings: pd.DataFrame) -> str:
+    ok = settings[settings["status"] == Status.ok]
+    cards = [(f"{len(ok)} of {len(settings)}", "settings measured" + _lost(settings))]
+    if len(ok):
+        fastest, widest = (ok.nsmallest(1, "latency_per_token_s").iloc[0], ok.nlargest(1, "output_tok_s").iloc[0])
+        told = [*telling_apart(settings), *GRID]
+        cards.insert(0, (f"{format_count(widest['output_tok_s'])} tok/s", f"highest throughput: {_said(widest, told)}"))
+        cards.insert(1, (format_seconds(fastest["latency_per_token_s"]), f"lowest latency per output token: {_said(fastest, told)}"))
+        noisy = int(ok["noisy"].sum())
+        cards.append(
+            (str(noisy) if noisy else "none", "noisy: shown with the reason, never dropped" if noisy else "of the results is noisy")
+        )
+    return "".join(f"<div><b>{escape(big)}</b><span>{escape(small)}</span></div>" for big, small in cards)
+
+
+def _lost(settings: pd.DataFrame) -> str:
+    counts = settings.loc[settings["status"] != Status.ok, "status"].value_counts()
+    return "".join(f", {count} {status}" for status, count in counts.items())
+
+
+def _said(setting: pd.Series, columns: Sequence[str]) -> str:
+    return ", ".join(field_of(column).say(setting[column]) for column in columns if not pd.isna(setting[column]))
+
+
+def _published(measured: pd.DataFrame, sweep: str) -> str:
+    ratios, choices = _table(summary.ratios_table(measured, sweep)), _table(summary.fidelity_table(measured, sweep))
+    return (
+        f"<section><h2>Measured over published: {escape(sweep)}</h2>"
+        '<p class="muted">A ratio of 0.5 is half the published latency. It compares like with like only where the choices below agree.</p>'
+        f'<div class="scroll short" tabindex="0" role="region" aria-label="Ratios">{ratios}</div>'
+        f'<div class="scroll short" tabindex="0" role="region" aria-label="Choices">{choices}</div></section>'
+    )
+
+
+def _table(frame: pd.DataFrame) -> str:
+    heads = "".join(f'<th scope="col">{escape(str(column))}' for column in frame)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(str(value))}" for value in row) for row in frame.itertuples(index=False))
+    return f"<table><thead><tr>{heads}</thead><tbody>{rows}</tbody></table>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f'<ul class="bad">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>' if lines else ""
+
+
+def _provenance(jobs: pd.DataFrame) -> str:
+    days = jobs["started_at"].dt.strftime("%Y-%m-%d %H:%M")
+    known: Mapping[str, str] = {
+        "sweeps": _distinct(jobs["name"]),
+        "measured": f"{days.min()} to {days.max()} UTC",
+        **{column.replace("_", " "): _distinct(jobs[column]) for column in ("host", "cpu", "gpu", "driver", "threads", "weights", "data")},
+        **{column.replace("_", " "): _distinct(jobs[column]) for column in ("torch", "transformers", "framework_version", "python")},
+        "this program": f"{_distinct(jobs['bench_version'])}, commit {_distinct(jobs['git_sha']) or 'unknown'}",
+    }
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items() if value)
+    again = "".join(f"<dt>again</dt><dd><code>{escape(command)}</code></dd>" for command in rerun_commands(jobs))
+    return f'<dl class="facts">{facts}{again}</dl>'
+
+
+def rerun_commands(jobs: pd.DataFrame) -> list[str]:
+    """The command of each named sweep, and for the others what to look up: every row holds its whole config."""
+    names = dict.fromkeys(str(name) for name in jobs["name"].dropna())
+    sweeps = next((folder for folder in (_FOLDER.parent / "conf", _FOLDER.parents[1]) if (folder / "sweeps").is_dir()), _FOLDER)
+    return [f"python -m bench.run -m +sweeps={name}" for name in names if (sweeps / "sweeps" / f"{name}.yaml").is_file()]
+
+
+def _distinct(column: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.dropna()))

@@ -1,0 +1,194 @@
+"""The report page: what it says without a script, what it does in a real browser, and that no value in it can act."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.analysis import html, tables
+from bench.results import Row
+from tests import synthetic
+
+EVIL = '<img src=x onerror="document.title=1">'
+
+
+def page_of(tmp_path: Path, rows: list[Row]) -> Path:
+    jobs = tables.jobs([synthetic.write(tmp_path, rows)])
+    return html.write_page(jobs, tables.settings(jobs), tmp_path / "report.html")
+
+
+def big_sweep() -> list[Row]:
+    return synthetic.sweep(
+        model=["MPT-7B", "LLaMA-7B", "Falcon-7B", "OPT-6.7B"],
+        framework=["hf", "pace", "deepspeed_tp"],
+        hardware=["1xA100-80GB", "1xH100-80GB", "AMD EPYC 9654 (192 CPUs)"],
+        output_tokens=[1, 11, 101],
+        batch_size=[1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+        most_tokens=90_000,
+    )
+
+
+class Cells(HTMLParser):
+    """The tags of a page, and the text of the cells of its table of results."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.rows: list[list[str]] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self._inside = self._inside or ("id", "results") in attributes
+        if self._inside and tag == "tr":
+            self.rows.append([])
+        if self._inside and tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self._inside and self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_without_a_script_the_page_holds_every_result(tmp_path: Path) -> None:
+    page = Cells(page_of(tmp_path, synthetic.sweep(most_tokens=900)).read_text())
+    assert page.rows[0][:4] == ["in", "out", "batch", "latency"]
+    assert len(page.rows) == 1 + 12
+    assert page.rows[1][:3] == ["128", "1", "1"]
+    assert page.rows[-1][-2] == "oom"
+
+
+def test_a_thousand_rows_fit_into_300_kb_and_load_nothing(tmp_path: Path) -> None:
+    file = page_of(tmp_path, big_sweep())
+    page = file.read_text()
+    assert page.count("<tr><td>") >= 1080
+    assert file.stat().st_size < 300_000
+    assert "default-src 'none'" in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+
+
+def test_every_value_is_shown_as_text(tmp_path: Path) -> None:
+    rows = synthetic.sweep(model=[EVIL, "</script>"], framework=["@script@"], most_tokens=900)
+    rows = [{**row, "noisy": True, "noise": [EVIL], "error": row.get("error") and EVIL, "host": EVIL, "name": EVIL} for row in rows]
+    page = Cells(page_of(tmp_path, rows).read_text())
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 1
+    assert EVIL in page.rows[1]
+
+
+# In a real browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    with tempfile.TemporaryDirectory() as profile:
+        quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
+        for argument in ("headless", "no-sandbox", "no-first-run", f"user-data-dir={profile}", *(f"disable-{name}" for name in quiet)):
+            options.add_argument(f"--{argument}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        session.set_window_size(1240, 1400)
+        yield session
+        session.quit()
+
+
+def text(browser: Any, element: str) -> str:
+    return str(browser.execute_script(f"return document.getElementById('{element}').textContent"))
+
+
+def choose(browser: Any, name: str, value: str) -> None:
+    script = "const s = document.getElementsByName(arguments[0])[0]; s.value = arguments[1]; s.dispatchEvent(new Event('change'))"
+    browser.execute_script(script, name, value)
+
+
+def shown_rows(browser: Any) -> int:
+    return int(browser.execute_script("return document.querySelectorAll('#results tbody tr:not([hidden])').length"))
+
+
+def test_filters_apply_to_charts_and_table_and_are_remembered(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, big_sweep())}")
+    assert browser.get_log("browser") == []
+    choose(browser, "model", "MPT-7B")
+    choose(browser, "framework", "pace")
+    assert shown_rows(browser) == 3 * 10
+    assert text(browser, "count") == "30 of 1080 settings shown."
+    assert "model=MPT-7B" in browser.current_url
+    assert browser.execute_script("return document.querySelectorAll('#throughput .line').length") == 3
+
+
+def test_a_typed_limit_finds_the_highest_throughput_that_keeps_it(browser: Any, tmp_path: Path) -> None:
+    rows = synthetic.sweep(framework=["hf", "pace"], output_tokens=[101])
+    browser.get(f"file://{page_of(tmp_path, rows)}")
+    ok = [row for row in rows if row["latency_s"] <= 1.7]
+    best = max(ok, key=lambda row: row["output_tok_s"])
+    browser.find_element("id", "limit").send_keys("1.7")
+    assert text(browser, "answer").startswith(f"Best: {best['framework']}, batch {best['batch_size']}, ")
+    browser.find_element("id", "limit").clear()
+    browser.find_element("id", "limit").send_keys("0.001")
+    assert text(browser, "answer").startswith("Nothing shown is that fast")
+
+
+def test_the_table_sorts_and_the_keyboard_walks_through_the_points(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep(most_tokens=900))}")
+    browser.find_element("css selector", "th[data-k=output_tok_s] button").click()
+    header = browser.find_element("css selector", "th[data-k=output_tok_s]")
+    assert header.get_attribute("aria-sort") == "ascending"
+    chart = browser.find_element("css selector", "#latency svg")
+    browser.execute_script("arguments[0].focus()", chart)
+    chart.send_keys("\ue014")  # arrow right
+    assert text(browser, "tip")
+    assert browser.execute_script("return document.querySelectorAll('tr.on').length") == 1
+    assert browser.execute_script("return document.querySelectorAll('#latency .cross').length") > 0
+
+
+def test_an_evil_name_does_nothing(browser: Any, tmp_path: Path) -> None:
+    rows = synthetic.sweep(model=[EVIL, "b"])
+    browser.get(f"file://{page_of(tmp_path, [{**row, 'noisy': True, 'noise': [EVIL]} for row in rows])}")
+    browser.find_element("id", "limit").send_keys("9")
+    assert browser.title == "Inference benchmark: made-up"
+    assert browser.execute_script("return document.images.length") == 0
+    assert EVIL in text(browser, "best")
+
+
+def test_the_saved_csv_holds_what_is_shown(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep(output_tokens=[11]))}")
+    script = """
+        const made = []; const real = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { made.push(blob); return real.call(URL, blob); };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.getElementById('csv').click();
+        made[0].text().then(arguments[0]);
+    """
+    lines = browser.execute_async_script(script).splitlines()
+    assert lines[0].startswith("name,model,framework,hardware,dtype,input_tokens,output_tokens,batch_size,latency_s")
+    assert len(lines) == 1 + 4
+    assert lines[1].startswith('"made-up","LLaMA-7B","hf","1xA100-80GB","bf16","128","11","1"')
+
+
+def test_it_is_readable_dark_narrow_and_printed(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep())}")
+    media = "Emulation.setEmulatedMedia"
+    browser.execute_cdp_cmd(media, {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
+    browser.execute_cdp_cmd(media, {"media": "print", "features": []})
+    assert browser.execute_script("return getComputedStyle(document.getElementById('csv')).display") == "none"
+    browser.execute_cdp_cmd(media, {"media": "", "features": []})
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
