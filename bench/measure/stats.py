@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import atan, comb, cos, exp, log, pi, sin, sqrt
 from statistics import fmean, median, stdev
 
@@ -111,7 +112,11 @@ def t_quantile(confidence: float, df: float) -> float:
     By bisection of the closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4);
     others are rounded down, which errs on the safe side.
     """
-    whole = max(1, min(int(df + 1e-9), 1000))
+    return _t_quantile(confidence, max(1, min(int(df + 1e-9), 1000)))
+
+
+@lru_cache
+def _t_quantile(confidence: float, whole: int) -> float:
     low, high = 0.0, 1.0
     while _t_within(high, whole) < confidence:
         high *= 2

@@ -36,7 +36,10 @@ class Surroundings:
     history: History | None = None
 
 
-def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings) -> Row:
+_NOTHING_KNOWN = Surroundings()
+
+
+def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings = _NOTHING_KNOWN) -> Row:
     run, seen = job.run, outcome.measurement
     return {
         "schema_version": SCHEMA_VERSION,

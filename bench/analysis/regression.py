@@ -1,0 +1,209 @@
+"""Faster, slower, the same, or can't tell: two sides measured in rounds at many points. docs/method.md explains the statistics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import exp, inf, log, pi, sqrt
+from statistics import fmean, median
+from typing import Any
+
+from bench.measure.stats import t_quantile
+
+CONFIDENCE = 0.95  # that all intervals of the points hold together
+# With fewer quiet rounds than this, a difference may be the host's.
+_QUIET_ROUNDS = 3
+# Var(median) / Var(mean) of many normal values; only used where one round has to speak for all.
+_MEDIAN_PENALTY = pi / 2
+
+
+class Verdict(StrEnum):
+    faster = "faster"
+    slower = "slower"
+    same = "same"  # the whole interval is within the smallest effect that matters
+    undecided = "undecided"
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side measured at one point: the median latency of each round, and which rounds were noisy."""
+
+    rounds: Mapping[int, float]
+    noisy: frozenset[int] = frozenset()
+    repeats: Sequence[float] = ()  # all of them, for the case of a single round
+
+
+@dataclass(frozen=True)
+class Pair:
+    point: Mapping[str, Any]
+    base: Side
+    new: Side
+
+
+@dataclass(frozen=True)
+class Change:
+    """new / base, with its interval. `notes` say what keeps a difference from counting."""
+
+    ratio: float
+    low: float
+    high: float
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    point: Mapping[str, Any] = field(default_factory=dict)
+    base_s: float | None = None
+    new_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    points: tuple[Change, ...]
+    overall: Change
+    min_effect: float
+
+    @property
+    def exit_code(self) -> int:
+        """For a gate: 0 same or faster, 1 slower at a point or overall, 2 undecided."""
+        verdicts = [change.verdict for change in (*self.points, self.overall)]
+        return 1 if Verdict.slower in verdicts else 2 if self.overall.verdict is Verdict.undecided else 0
+
+
+def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool = False) -> Comparison:
+    """At least one pair. `min_effect`: the smallest relative change that matters, 0.03 for 3 %."""
+    samples = [_sample(pair, trust_noisy) for pair in pairs]
+    spread = _pooled(samples)
+    confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
+    points = []
+    for pair, sample in zip(pairs, samples, strict=True):
+        half = t_quantile(confidence, spread.df) * sqrt(max(sample.variance, spread.variance) * sample.weight)
+        change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
+        points.append(_named(change, pair))
+    trusted = [sample for sample in samples if not sample.noisy] or samples
+    return Comparison(tuple(points), _overall(trusted, min_effect), min_effect)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Logarithms of what counts at one point. Keys tell the rounds apart, so that points can be seen to move together."""
+
+    base: Mapping[Any, float]
+    new: Mapping[Any, float]
+    single_round: bool
+    noisy: bool
+
+    @property
+    def difference(self) -> float:
+        centre = median if self.single_round else fmean
+        return centre(self.new.values()) - centre(self.base.values())
+
+    @property
+    def residuals(self) -> dict[Any, float]:
+        sides = (("base", self.base), ("new", self.new))
+        return {(name, key): value - fmean(side.values()) for name, side in sides for key, value in side.items()}
+
+    @property
+    def df(self) -> int:
+        return len(self.base) + len(self.new) - 2
+
+    @property
+    def variance(self) -> float:
+        """Of one round (or repeat)."""
+        return sum(value**2 for value in self.residuals.values()) / self.df if self.df else inf
+
+    @property
+    def weight(self) -> float:
+        """Variance of the difference, in units of the variance of one round."""
+        return (1 / len(self.base) + 1 / len(self.new)) * (_MEDIAN_PENALTY if self.single_round else 1)
+
+
+def _sample(pair: Pair, trust_noisy: bool) -> _Sample:
+    single = min(len(pair.base.rounds), len(pair.new.rounds)) < 2
+    used, noisy = [], False
+    for side in (pair.base, pair.new):
+        quiet = [number for number in side.rounds if trust_noisy or number not in side.noisy]
+        enough = len(quiet) >= min(_QUIET_ROUNDS, len(side.rounds))
+        noisy = noisy or not enough
+        used.append(_logs(side, quiet if enough else list(side.rounds), single))
+    return _Sample(used[0], used[1], single, noisy)
+
+
+def _logs(side: Side, rounds: Sequence[int], single: bool) -> dict[Any, float]:
+    if single:
+        return {object(): log(value) for value in side.repeats}  # repeats of different points have nothing in common
+    return {number: log(side.rounds[number]) for number in rounds}
+
+
+@dataclass(frozen=True)
+class _Spread:
+    variance: float  # that a point has at least
+    df: float
+    variance_of_round_mean: float  # of the mean over all points in one round, times the number of points
+    df_of_rounds: float
+
+
+def _pooled(samples: Sequence[_Sample]) -> _Spread:
+    """What all points together tell about the spread of one.
+
+    Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
+    split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
+    of freedom of the sum.
+    """
+    total_df = sum(sample.df for sample in samples)
+    if not total_df:
+        return _Spread(inf, 1, inf, 1)
+    squares = sum(value**2 for sample in samples for value in sample.residuals.values())
+    by_round: dict[Any, list[float]] = defaultdict(list)
+    for sample in samples:
+        for key, value in sample.residuals.items():
+            by_round[key].append(value)
+    shared_df = max(1, len(by_round) - 2)
+    if len(samples) == 1 or shared_df >= total_df or squares == 0:
+        return _Spread(_typical(samples), total_df, squares / total_df, total_df)
+    shared = sum(len(values) * fmean(values) ** 2 for values in by_round.values())
+    rest, rest_df = max(0.0, squares - shared), total_df - shared_df
+    df = squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
+    return _Spread(_typical(samples), df, shared / shared_df, shared_df)
+
+
+def _typical(samples: Sequence[_Sample]) -> float:
+    """The median point's variance, so that a few disturbed points don't blur all others; of few points their mean."""
+    usable = [sample for sample in samples if sample.df]
+    if len(usable) < 3:
+        return fmean(sample.variance for sample in usable)
+    # The median of a chi-squared value is below its mean: Wilson and Hilferty 1931.
+    return median(sample.variance / (1 - 2 / (9 * sample.df)) ** 3 for sample in usable)
+
+
+def _overall(samples: Sequence[_Sample], min_effect: float) -> Change:
+    """The geometric mean over all points, with the rounds as units."""
+    spread = _pooled(samples)
+    weight = fmean(sample.weight for sample in samples) / len(samples)
+    half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight)
+    difference = fmean(sample.difference for sample in samples)
+    return _change(difference, half, min_effect, any(sample.single_round for sample in samples), all(s.noisy for s in samples))
+
+
+def _change(difference: float, half: float, min_effect: float, single_round: bool, noisy: bool) -> Change:
+    notes = (("one round",) if single_round else ()) + (("noisy",) if noisy else ())
+    verdict = _verdict(difference, half, log(1 + min_effect), strict=single_round)
+    if noisy and verdict in (Verdict.faster, Verdict.slower):
+        verdict = Verdict.undecided  # the host's doing cannot be told from the program's
+    return Change(exp(difference), _exp(difference - half), _exp(difference + half), verdict, notes)
+
+
+def _verdict(difference: float, half: float, smallest: float, strict: bool) -> Verdict:
+    """A difference counts when it is large enough and its interval excludes 1; from a single round, when all of the interval is large."""
+    beyond = smallest if strict else 0.0
+    if abs(difference) >= smallest and abs(difference) - half > beyond:
+        return Verdict.slower if difference > 0 else Verdict.faster
+    return Verdict.same if abs(difference) + half <= smallest else Verdict.undecided
+
+
+def _named(change: Change, pair: Pair) -> Change:
+    base_s, new_s = (median(side.rounds.values()) for side in (pair.base, pair.new))
+    return Change(change.ratio, change.low, change.high, change.verdict, change.notes, pair.point, base_s, new_s)
+
+
+def _exp(value: float) -> float:
+    return exp(value) if value < 700 else inf

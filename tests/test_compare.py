@@ -1,0 +1,270 @@
+"""Comparisons: known false-alarm rate and power, matching of points, verdicts, exit codes, output."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import compare, machine
+from bench.analysis import matching, regression, verdicts
+from bench.analysis.regression import Comparison, Pair, Side, Verdict
+from bench.config import ModelConfig, RunConfig
+from bench.frameworks.fake import Settings
+from bench.measure.host import Disturbance
+from bench.measure.point import Measurement
+from bench.results import Row, Status, Store
+from bench.roofline import ModelShape
+from bench.sweep.outcome import Outcome, Surroundings, to_row
+from bench.sweep.plan import Job
+from tests.conftest import TINY
+
+Latency = Callable[[int, int], float]  # of (point, round), in logarithms
+QUIET = Disturbance(1.0, 0.0, 0.0, 0, 0.0, 0, None, None, None, None, (), None)
+NOISY = replace(QUIET, other_cpu_s=1e3)
+
+
+def sides(latency: Latency, points: int, rounds: int) -> list[Side]:
+    return [Side({number: exp(latency(point, number)) for number in range(rounds)}) for point in range(points)]
+
+
+def compared(base: Latency, new: Latency, points: int = 6, rounds: int = 5, **settings: Any) -> Comparison:
+    pairs = [
+        Pair({"batch_size": i}, a, b) for i, (a, b) in enumerate(zip(sides(base, points, rounds), sides(new, points, rounds), strict=True))
+    ]
+    return regression.compare(pairs, **settings)
+
+
+def noise_of(kind: str, rng: random.Random) -> Latency:
+    """1 % of noise from round to round, of one's own and, where so named, shared by all points of a round, or now and then large."""
+    shared = [rng.gauss(0, 0.01) for _ in range(20)]
+
+    def latency(point: int, number: int) -> float:
+        own = rng.gauss(0, 0.01)
+        if kind == "shared":
+            return own + shared[number]
+        if kind == "spikes" and rng.random() < 0.05:
+            return own + rng.expovariate(10)
+        return own * (1 + point % 4) / 2 if kind == "uneven" else own
+
+    return latency
+
+
+def rates(kind: str, effect: float, tries: int = 150) -> dict[Verdict, float]:
+    """The share of points with each verdict."""
+    rng, verdicts = random.Random(kind), []
+    for _ in range(tries):
+        new = noise_of(kind, rng)
+        found = compared(noise_of(kind, rng), lambda point, number, new=new: new(point, number) + effect)  # type: ignore[misc]
+        verdicts += [change.verdict for change in found.points]
+    return {verdict: verdicts.count(verdict) / len(verdicts) for verdict in Verdict}
+
+
+@pytest.mark.parametrize("kind", ["own", "shared", "spikes", "uneven"])
+def test_two_runs_of_the_same_are_called_different_at_most_once_in_fifty(kind: str) -> None:
+    found = rates(kind, effect=0.0)
+    assert found[Verdict.faster] + found[Verdict.slower] <= 0.02
+
+
+@pytest.mark.parametrize("kind", ["own", "shared", "uneven"])
+def test_a_slowdown_of_five_percent_is_found_nine_times_in_ten(kind: str) -> None:
+    assert rates(kind, effect=0.0488)[Verdict.slower] >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["own", "shared", "spikes", "uneven"])
+def test_all_intervals_hold_together(kind: str) -> None:
+    rng, held = random.Random(7), 0
+    for _ in range(200):
+        found = compared(noise_of(kind, rng), noise_of(kind, rng))
+        held += all(change.low <= 1 <= change.high for change in found.points)
+    assert held / 200 >= 0.94
+
+
+def test_the_overall_interval_holds() -> None:
+    rng = random.Random(3)
+    overall = [compared(noise_of("shared", rng), noise_of("shared", rng)).overall for _ in range(300)]
+    assert 0.92 <= sum(change.low <= 1 <= change.high for change in overall) / 300 <= 0.985
+
+
+def steady(level: float) -> Latency:
+    return lambda point, number: level + 0.002 * ((point + number) % 3)
+
+
+def test_equal_is_not_the_same_as_undecided() -> None:
+    assert {change.verdict for change in compared(steady(0), steady(0)).points} == {Verdict.same}
+    rng = random.Random(1)
+    wild = compared(lambda *_: rng.gauss(0, 0.2), lambda *_: rng.gauss(0, 0.2))
+    assert {change.verdict for change in wild.points} == {Verdict.undecided}
+
+
+@pytest.mark.parametrize(("level", "verdict", "code"), [(0.1, "slower", 1), (-0.1, "faster", 0), (0.0, "same", 0)])
+def test_verdicts_and_exit_codes_for_a_gate(level: float, verdict: str, code: int) -> None:
+    found = compared(steady(0), steady(level))
+    assert found.overall.verdict == verdict
+    assert found.exit_code == code
+
+
+def test_one_slower_point_closes_the_gate() -> None:
+    found = compared(steady(0), lambda point, number: steady(0)(point, number) + 0.2 * (point == 3), points=30)
+    assert found.overall.verdict is Verdict.same
+    assert found.exit_code == 1
+
+
+def test_a_small_change_is_found_when_it_matters_to_the_user() -> None:
+    assert compared(steady(0), steady(0.012)).overall.verdict is Verdict.same
+    assert compared(steady(0), steady(0.012), min_effect=0.01).overall.verdict is Verdict.slower
+
+
+def test_noisy_rounds_are_left_out_while_enough_are_quiet() -> None:
+    quiet = {0: 1.0, 1: 1.001, 2: 0.999, 3: 1.002}
+    base, new = Side(quiet), Side({**quiet, 4: 1.5}, noisy=frozenset({4}))
+    assert regression.compare([Pair({}, base, new)]).points[0].verdict is Verdict.same
+
+
+def test_a_difference_on_a_noisy_host_does_not_count_unless_trusted() -> None:
+    base = Side({number: 1.0 + 0.001 * number for number in range(5)})
+    new = Side({number: 1.3 + 0.001 * number for number in range(5)}, noisy=frozenset({0, 1, 2}))
+    [change] = regression.compare([Pair({}, base, new)]).points
+    assert (change.verdict, change.notes) == (Verdict.undecided, ("noisy",))
+    assert regression.compare([Pair({}, base, new)], trust_noisy=True).points[0].verdict is Verdict.slower
+
+
+def test_a_single_round_only_tells_large_differences() -> None:
+    repeats = [1.0, 1.01, 0.99, 1.0, 1.005, 0.995]
+
+    def verdict(factor: float) -> Verdict:
+        new = Side({0: factor}, repeats=[factor * value for value in repeats])
+        [change] = regression.compare([Pair({}, Side({0: 1.0}, repeats=repeats), new)]).points
+        assert change.notes == ("one round",)
+        return change.verdict
+
+    assert verdict(1.035) is Verdict.undecided
+    assert verdict(1.2) is Verdict.slower
+
+
+def test_one_repeat_tells_nothing() -> None:
+    side = Side({0: 1.0}, repeats=[1.0])
+    [change] = regression.compare([Pair({}, side, side)]).points
+    assert change.verdict is Verdict.undecided
+    assert change.high == float("inf")
+
+
+def sweep(folder: Path, latency_s: float = 0.1, noisy: bool = False, rounds: int = 5, **varied: list[Any]) -> Path:
+    """The rows of a sweep over batch 1 and 2, and over settings of the fake framework."""
+    store = Store(folder)
+    store.prepare()
+    [(setting, values)] = varied.items() or [("step_s", [0.0])]
+    for value in values:
+        chosen: dict[str, Any] = {"name": "fake", setting: value}
+        for batch_size in (1, 2):
+            run = RunConfig(ModelConfig(name="tiny", architecture=dict(TINY)), Settings(**chosen), batch_size=batch_size)
+            for number in range(rounds):
+                store.write(row(run, number, latency_s * batch_size * (1 + 10 * value), noisy))
+    return folder
+
+
+def row(run: RunConfig, number: int, latency_s: float, noisy: bool) -> Row:
+    latencies_s = tuple(latency_s * (1 + 0.001 * ((number + i) % 4)) for i in range(6))
+    shape = ModelShape("fake", 1, 1, 1, 1, 1, 1, 1, gated=False, tied=True, n_params=1)
+    around = (NOISY if noisy else QUIET,) * 6
+    seen = Measurement(latencies_s, None, "", shape, 0.0, 1.0, around=around, engine={"device": "cpu"})
+    started_at = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=number)
+    return to_row(Job(run, number), Outcome(Status.ok, measurement=seen), started_at, machine.describe(), Surroundings())
+
+
+def exit_code(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        compare.main([str(argument) for argument in arguments])
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def test_the_command_is_a_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    base, same, slower = sweep(tmp_path / "base"), sweep(tmp_path / "same"), sweep(tmp_path / "slower", 0.11)
+    assert exit_code(base, same) == 0
+    assert exit_code(base, slower) == 1
+    assert exit_code(slower, base) == 0
+    printed = capsys.readouterr().out
+    assert "+10.0%" in printed
+    assert max(len(line.rstrip()) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
+    assert (slower / "charts/compare-base-slower.svg").stat().st_size > 1000
+
+
+def test_json_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, slower = sweep(tmp_path / "base"), sweep(tmp_path / "slower", 0.11)
+    assert exit_code("--json", base, slower) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["overall"]["verdict"] == "slower"
+    assert [point["point"]["batch_size"] for point in printed["points"]] == [1, 2]
+    assert printed["points"][0]["ratio"] == pytest.approx(1.1)
+
+
+def test_noise_in_the_rows_reaches_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, noisy = sweep(tmp_path / "base"), sweep(tmp_path / "noisy", 0.11, noisy=True)
+    assert exit_code(base, noisy) == 2
+    assert "noise=retry" in capsys.readouterr().out
+    assert exit_code("--trust-noisy", base, noisy) == 1
+
+
+def test_settings_that_differ_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, other = sweep(tmp_path / "base", load_s=[0.0]), sweep(tmp_path / "other", load_s=[0.0, 0.1])
+    exit_code(base, other)
+    assert "2 points have a result on one side only" in capsys.readouterr().out
+    other = sweep(tmp_path / "another", load_s=[0.2])
+    exit_code(base, other)
+    assert "framework.load_s: 0.0 -> 0.2" in capsys.readouterr().out
+
+
+def test_parts_of_one_sweep_compare_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = sweep(tmp_path / "both", load_s=[0.0, 0.02])
+    assert exit_code(folder, "--by", "load_s") == 1
+    assert "0.02 against 0.0" in capsys.readouterr().out
+    assert exit_code(folder, "--by", "load_s", "--base", "0.02") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("{base}",), "name two, BASE and NEW"),
+        (("{base}", "{base}-missing"), "no rows in"),
+        (("{base}", "--by", "frmework"), "is no setting of this sweep"),
+        (("{base}", "--by", "framework"), "has one value in this sweep (fake)"),
+        (("{base}", "--by", "batch_size", "--base", "7"), "is none of 1, 2"),
+        (("{base}", "--by", "batch_size"), "no point has a result on both sides"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    base = sweep(tmp_path / "base")
+    assert exit_code(*(argument.format(base=base) for argument in arguments)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_later_row_of_a_round_counts(tmp_path: Path) -> None:
+    folder = sweep(tmp_path / "base", rounds=1)
+    [point, _] = matching.read(folder).points
+    run = RunConfig(ModelConfig(name="tiny", architecture=dict(TINY)), Settings(name="fake"), batch_size=1)
+    again = row(run, 0, 0.5, noisy=False)
+    Store(folder).write({**again, "started_at": again["started_at"] + timedelta(minutes=1)})
+    points = matching.read(folder).points
+    assert point.side.rounds[0] == pytest.approx(0.1, rel=0.01)
+    assert points[0].side.rounds[0] == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_headline_counts_the_verdicts() -> None:
+    found = compared(steady(0), steady(0.1))
+    assert verdicts.headline(found) == "Overall slower (+10.5 %); of the points 6 slower"
+
+
+def test_shares_are_read_as_people_write_them() -> None:
+    assert compare._share("3%") == compare._share("0.03") == 0.03
+    assert exit_code("a", "b", "--min-effect", "3") == 2
