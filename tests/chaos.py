@@ -54,7 +54,7 @@ class Chaos:
         """Run the sweep once; whether it said that nothing was left to do."""
         self.launches += 1
         settings = ["framework=fake", "framework.fault=any", f"framework.fault_seed={self.seed}", f"framework.fault_marks={marks}"]
-        small = ["framework.tp=2", "num_runs=1", "warmup_runs=0", "output_tokens=2", "timeout_s=3"]
+        small = ["framework.tp=2", "framework.rank_processes=true", "num_runs=1", "warmup_runs=0", "output_tokens=2", "timeout_s=3"]
         plain = ["prune=false", "report=false", "name=chaos"]
         command = [sys.executable, "-m", "bench.run", "-m", *settings, *small, *plain, f"input_tokens=range(1,{self.points + 1})"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), MARK: self._mark}

@@ -20,13 +20,13 @@ from bench.roofline import ModelShape, shape_of
 @dataclass
 class Settings(FrameworkConfig):
     pretends: ClassVar[bool] = True
-    tp: int = 1  # ranks that it pretends to have
     load_s: float = 0.0  # time that loading takes
     prefill_s: float = 0.0  # time per 1,000 prompt tokens of a sequence
     step_s: float = 0.0  # time of one decoding step
     bytes_per_sequence: int = 0  # memory that generating takes
     largest_batch: Optional[int] = None  # a larger one runs out of memory
-    tp: int = 1  # ranks, each in a process of its own
+    tp: int = 1  # ranks that it pretends to have
+    rank_processes: bool = False  # whether each rank really is a process
     fault: Optional[Fault] = None  # what goes wrong
     fault_at: Optional[int] = None  # only at this batch size; default: at each
     fault_seed: int = 0  # for fault=any
@@ -55,7 +55,7 @@ class Fake:
         if self._settings.fault is Fault.load_error:
             raise RuntimeError("no weights (pretend)")
         time.sleep(self._settings.load_s)
-        if self._settings.tp > 1:
+        if self._settings.rank_processes:
             self._ranks = Ranks(_Rank, self._settings.tp)
         shape = shape_of(self._run.model.architecture)
         return shape or ModelShape("fake", 1, 1, 1, 1, 1, 1, 1, gated=False, tied=True, n_params=1)
