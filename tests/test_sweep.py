@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -172,8 +173,12 @@ def test_token_times_can_be_left_out(bench_run: Command, tmp_path: Path) -> None
     assert row["latency_s"]
 
 
-def test_hydras_own_launcher_works_too(bench_run: Command, tmp_path: Path) -> None:
-    ran = bench_run("-m", "hydra/launcher=basic", "batch_size=1,2", *FAST)
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_hydras_own_launchers_work_too_with_a_fresh_load_per_point(bench_run: Command, tmp_path: Path, launcher: str) -> None:
+    package = f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher"
+    if launcher != "basic" and not importlib.util.find_spec(package):
+        pytest.skip(f"no hydra-{launcher.removesuffix('_local')}-launcher")
+    ran = bench_run("-m", f"hydra/launcher={launcher}", "batch_size=1,2", *FAST)
     assert ran.returncode == 0, ran.stderr
     assert sorted(str(row["status"]) for row in rows(tmp_path)) == ["ok", "ok"]
 

@@ -46,8 +46,15 @@ def slots(workers: int) -> list[Slot]:
     """The host in equal parts: GPUs where there are some, else cores. One worker gets all of it."""
     if workers <= 1:
         return [Slot()]
-    gpus = len(machine.describe().gpus)
-    if gpus:
-        return [Slot(gpus=tuple(range(i, gpus, workers))) for i in range(min(workers, gpus))]
+    if gpus := _visible_gpus():
+        return [Slot(gpus=tuple(gpus[i::workers])) for i in range(min(workers, len(gpus)))]
     cpus = sorted(os.sched_getaffinity(0))
     return [Slot(cpus=tuple(cpus[i::workers])) for i in range(min(workers, len(cpus)))]
+
+
+def _visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [gpu for gpu in chosen.split(",") if gpu.strip() and gpu != "-1"]
+    return [str(i) for i in range(len(machine.describe().gpus))]

@@ -49,7 +49,7 @@ class JobLost(Exception):
 class Slot:
     """The part of the host that one worker may use. Empty: all of it."""
 
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()  # as CUDA_VISIBLE_DEVICES names them
     cpus: tuple[int, ...] = ()
 
 
@@ -154,7 +154,7 @@ def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
     if run.hardware.threads:
         ours["OMP_NUM_THREADS"] = str(run.hardware.threads)
     if slot.gpus:
-        ours["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, slot.gpus))
+        ours["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
     if slot.cpus:
         ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
     if limit := memory_limit_bytes(run):
