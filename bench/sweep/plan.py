@@ -44,8 +44,11 @@ class Job:
 
     @property
     def label(self) -> str:
-        run = self.run
-        return f"{run.model.name} {run.framework.name} batch {run.batch_size} in {run.input_tokens} out {run.output_tokens}"
+        return f"{self.run.model.name} {self.run.framework.name} {self.sizes}"
+
+    @property
+    def sizes(self) -> str:
+        return f"batch {self.run.batch_size} in {self.run.input_tokens} out {self.run.output_tokens}"
 
     def needs_at_least(self, other: Job) -> bool:
         """Whether this job needs no less memory than the other, whatever the model does inside."""

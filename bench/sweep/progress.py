@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -35,7 +36,7 @@ class Eta:
         return max(0.0, self._left) / self._spent * (time.monotonic() - self._started)
 
     def __str__(self) -> str:
-        return "" if self.left_s is None else f"about {format_seconds(self.left_s)} left"
+        return "" if self.left_s is None else f"{_roughly(self.left_s)} left"
 
 
 class SweepProgress:
@@ -47,8 +48,10 @@ class SweepProgress:
         self._total = len(plan.todo)
         self._statuses: Counter[str] = Counter()
         self._drawn_at = 0.0
+        # On a terminal a line is a line; the table at the end has the whole message. A log gets all of it.
+        self._cut: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
         self._lock = threading.Lock()  # jobs of several workers end at once
-        columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+        columns = (BarColumn(16), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         # auto_refresh would draw from a thread, in the middle of a repeat.
         self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._task = self._bar.add_task("", total=self._total) if self._bar else None
@@ -72,7 +75,7 @@ class SweepProgress:
 
     def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None:
         of = f"/{count}" if count else ""
-        self._draw(f"{job.label} · {kind} {number}{of} · {self._eta}")
+        self._draw(f"{job.sizes} · {kind} {number}{of} · {self._eta}")
 
     def finished(self, job: Job, row: Row) -> None:
         with self._lock:
@@ -82,9 +85,8 @@ class SweepProgress:
         self._statuses[row["status"]] += 1
         self._eta.finished(job)
         done = self.finished_jobs
-        self._console.print(
-            f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}", highlight=False, markup=False, soft_wrap=True
-        )
+        line = f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}"
+        self._console.print(line, highlight=False, markup=False, **self._cut)
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)
         self._draw(str(self._eta))
@@ -103,6 +105,12 @@ class SweepProgress:
             self._bar.update(self._task, description=text)
             self._bar.refresh()
             self._drawn_at = now
+
+
+def _roughly(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def job_line(job: Job, row: Row) -> str:
