@@ -1,0 +1,15 @@
+"""A folder conf/ in the current folder is searched too: one's own models, frameworks and sweeps, without a fork."""
+
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class OwnConfigs(SearchPathPlugin):
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from bench.sweep.compose import CONF
+
+        own = Path.cwd() / "conf"
+        if own.is_dir() and own.resolve() != CONF.resolve():
+            search_path.append("current-folder", f"file://{own}")
