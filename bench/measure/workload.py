@@ -160,6 +160,7 @@ def _load_dataset(data: DataConfig) -> Any:
         if kind:
             return datasets.load_dataset(kind, data_files=data.path, split=data.split)
         return datasets.load_dataset(data.path, data.subset, split=data.split)
-    except (OSError, ValueError) as error:
-        problem = f"cannot be loaded: {error}; name a hub dataset, or a local {', '.join(_LOCAL_FORMATS)}"
+    except Exception as error:  # storage and network layers of all kinds lie below
+        reason = f"{type(error).__name__}: {error}"
+        problem = f"cannot be loaded ({reason}); name a hub dataset while online, or a local {', '.join(_LOCAL_FORMATS)}"
         raise InvalidSetting("data.path", data.path, problem) from error
