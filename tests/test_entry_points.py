@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 ECHO = """
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
