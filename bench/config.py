@@ -98,6 +98,11 @@ class FrameworkConfig:
     name: str = MISSING  # its key in the table of bench/frameworks
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
+    @property
+    def reads_every_weight(self) -> bool:
+        """Whether each token costs a read of every weight in the model's dtype, as the roofline takes for granted."""
+        return True
+
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 # Their versions decide how fast a model runs, so a row from other versions does not stand for this one.
-ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace")
+ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace", "torchao")
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
 TIMING_PREFIXES = (
     "OMP_",

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, refuse
+from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, DeepSpeedTP, Settings, refuse
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
 from bench.roofline import shape_of
@@ -144,6 +144,12 @@ def test_a_model_that_cannot_be_split_is_refused_with_the_reason(architecture: d
 def test_no_ranks_at_all_are_an_invalid_setting() -> None:
     with pytest.raises(InvalidSetting, match=r"framework\.tp=0"):
         point(deepspeed(tp=0))
+
+
+def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[deepspeed\]'"):
+        DeepSpeedTP(point(deepspeed())).load()
 
 
 def no_shared_buffers() -> bool:

@@ -157,6 +157,12 @@ def test_a_plan_that_would_only_replicate_is_refused(family: str, reason: str) -
         loaded(point(hf(tp_plan=TpPlan.auto), small(family)))
 
 
+def test_ceilings_are_not_held_against_what_reads_fewer_bytes() -> None:
+    assert hf().reads_every_weight
+    assert not hf(quantization=Quantization.int8).reads_every_weight
+    assert not hf(draft="small").reads_every_weight
+
+
 def test_settings_that_contradict_each_other_stop_before_anything_is_loaded() -> None:
     with pytest.raises(InvalidSetting, match=r"set framework\.cache=static"):
         point(hf(compile=True))

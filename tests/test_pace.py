@@ -122,6 +122,12 @@ def test_the_instructions_of_a_cpu_are_read_from_the_kernel(tmp_path: Path) -> N
     assert pace.cpu_flags(tmp_path / "nothing") == frozenset()
 
 
+def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[pace\]'"):
+        pace.refuse_host(frozenset({"avx512f", "avx512_bf16"}), Device.auto)
+
+
 def test_a_gpu_is_refused() -> None:
     with pytest.raises(Unsupported, match="PACE runs on CPUs"):
         pace.refuse_host(frozenset({"avx512f", "avx512_bf16"}), Device.cuda)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
-from bench.config import FrameworkConfig
-from bench.errors import UnknownName
+from bench.config import FrameworkConfig, RunConfig
+from bench.errors import InvalidSetting, UnknownName
 
 if TYPE_CHECKING:
     from bench.frameworks.base import Framework
@@ -37,6 +38,32 @@ def framework_class(name: str) -> type[Framework]:
     return cast("type[Framework]", getattr(importlib.import_module(module), attribute))
 
 
+def registered_frameworks() -> list[str]:
+    """Those of other packages; they need no YAML in conf/framework/."""
+    return [name for name in known_frameworks() if name not in FRAMEWORKS]
+
+
 def settings_by_name() -> dict[str, type[FrameworkConfig]]:
-    modules = {name: importlib.import_module(value.split(":")[0]) for name, value in known_frameworks().items()}
-    return {name: module.Settings for name, module in modules.items()}
+    return {name: _settings(name, value.split(":")[0]) for name, value in known_frameworks().items()}
+
+
+def _settings(name: str, module: str) -> type[FrameworkConfig]:
+    try:
+        settings: type[FrameworkConfig] = importlib.import_module(module).Settings
+    except Exception as error:  # the boundary: whatever another package raises, the other frameworks go on
+        if name in FRAMEWORKS:
+            raise
+        return _broken(name, module, error)
+    return settings
+
+
+def _broken(name: str, module: str, error: Exception) -> type[FrameworkConfig]:
+    """Settings for a framework that cannot be imported: whoever chooses it is told why."""
+
+    @dataclass
+    class Broken(FrameworkConfig):
+        def check(self, run: RunConfig) -> None:
+            problem = f"{module} has no usable Settings ({type(error).__name__}: {error}); mend or uninstall the package that registers it"
+            raise InvalidSetting("framework", name, problem)
+
+    return Broken

@@ -48,6 +48,10 @@ class Settings(FrameworkConfig):
     draft: Optional[str] = None  # hub id or folder of a smaller model that proposes tokens; batch_size=1 only
     tp_plan: TpPlan = TpPlan.none  # transformers' own tensor parallelism; this framework runs one process, so auto is refused
 
+    @property
+    def reads_every_weight(self) -> bool:
+        return self.quantization is Quantization.none and not self.draft
+
     def check(self, run: RunConfig) -> None:
         if self.compile and self.cache is not Cache.static:
             raise InvalidSetting(

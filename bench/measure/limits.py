@@ -34,7 +34,7 @@ def _against_ceilings(
     run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
 ) -> dict[str, Any]:
     name = seen.engine.get("device")
-    device = host.of(name) if host and not run.framework.pretends else None
+    device = host.of(name) if host and run.framework.reads_every_weight and not run.framework.pretends else None
     if device is None:
         return {}
     # Ranks on one CPU share its memory; each GPU has its own.

@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from bench.config import RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownName, UnknownSetting
-from bench.frameworks import settings_by_name
+from bench.frameworks import registered_frameworks, settings_by_name
 from bench.frameworks.pretrained import architecture_in
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def register_schemas() -> None:
     store.store(group="schema", name="run", node=RunConfig, provider="bench")
     for name, settings in settings_by_name().items():
         store.store(group="schema/framework", name=name, node=settings, provider="bench")
+    for name in registered_frameworks():
+        node = {"defaults": [f"/schema/framework/{name}@_here_"], "name": name}
+        store.store(group="framework", name=name, node=node, provider="bench")
 
 
 def to_run_config(task: DictConfig) -> RunConfig:
