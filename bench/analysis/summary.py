@@ -137,7 +137,7 @@ def _first_line(error: object) -> str:
 
 
 def _where(group: pd.DataFrame) -> str:
-    named = [column for column in ("model", "framework") if group[column].nunique() > 1]
+    named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
     settings = [
         " ".join([*(str(row[column]) for column in named), *(f"{field_of(column).head} {row[column]}" for column in GRID)])
         for _, row in group.head(3).iterrows()
