@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 import tempfile
@@ -22,8 +23,7 @@ def missing() -> str | None:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    from selenium import webdriver
-
+    webdriver: Any = importlib.import_module("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

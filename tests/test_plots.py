@@ -112,6 +112,7 @@ def test_panels_stand_for_two_columns_and_missing_ones_stay_empty(tmp_path: Path
     drawn = [len([line for line in ax.lines if line.get_marker() != "None"]) for ax in figure.axes]
     assert drawn == [2, 2, 2, 0]
     assert any(text.get_text() == "OOM" for text in figure.axes[0].texts)
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1
 
 
 def test_a_heat_map_labels_every_cell_and_frames_the_best(tmp_path: Path) -> None:
