@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from bench.analysis import html, tables
 from bench.results import Row
+from tests import browser as browsers
 from tests import synthetic
 
 EVIL = '<img src=x onerror="document.title=1">'
@@ -91,21 +90,10 @@ def test_every_value_is_shown_as_text(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    with tempfile.TemporaryDirectory() as profile:
-        quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
-        for argument in ("headless", "no-sandbox", "no-first-run", f"user-data-dir={profile}", *(f"disable-{name}" for name in quiet)):
-            options.add_argument(f"--{argument}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        session = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-        session.set_window_size(1240, 1400)
+    if reason := browsers.missing():
+        pytest.skip(reason)
+    with browsers.chromium() as session:
         yield session
-        session.quit()
 
 
 def text(browser: Any, element: str) -> str:

@@ -29,8 +29,12 @@ def settings_of(tmp_path: Path, rows: list[dict[str, object]]) -> pd.DataFrame:
     return tables.settings(tables.jobs([synthetic.write(tmp_path, rows)]))
 
 
+def drawable(tmp_path: Path, rows: list[dict[str, object]]) -> list[Picture]:
+    return [sketch() for sketch in gallery.standard_sketches(settings_of(tmp_path, rows))]
+
+
 def pictures(tmp_path: Path, rows: list[dict[str, object]]) -> dict[str, Picture]:
-    return {picture.chart.name: picture for picture in gallery.standard_pictures(settings_of(tmp_path, rows))}
+    return {picture.chart.name: picture for picture in drawable(tmp_path, rows)}
 
 
 def test_each_difference_gets_its_own_picture_or_line(tmp_path: Path) -> None:
@@ -78,13 +82,13 @@ def test_frameworks_keep_their_colours_whoever_else_is_there() -> None:
 )
 def test_odd_tables_are_drawn_without_a_warning(tmp_path: Path, grid: dict[str, Any]) -> None:
     rows = synthetic.sweep(repeats=1, **grid)
-    found = list(gallery.standard_pictures(settings_of(tmp_path, rows)))
+    found = drawable(tmp_path, rows)
     assert gallery.save(found, tmp_path / "charts")
     assert len({picture.chart.name for picture in found}) == len(found)
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
-    found = list(gallery.standard_pictures(settings_of(tmp_path, synthetic.sweep(batch_size=[1, 4]))))
+    found = drawable(tmp_path, synthetic.sweep(batch_size=[1, 4]))
     first, second = gallery.save(found, tmp_path / "a"), gallery.save(found, tmp_path / "b")
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
@@ -108,6 +112,7 @@ def test_panels_stand_for_two_columns_and_missing_ones_stay_empty(tmp_path: Path
     drawn = [len([line for line in ax.lines if line.get_marker() != "None"]) for ax in figure.axes]
     assert drawn == [2, 2, 2, 0]
     assert any(text.get_text() == "OOM" for text in figure.axes[0].texts)
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1
 
 
 def test_a_heat_map_labels_every_cell_and_frames_the_best(tmp_path: Path) -> None:

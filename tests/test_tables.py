@@ -104,7 +104,7 @@ def test_a_noisy_result_is_shown_with_its_warning(tmp_path: Path) -> None:
     rows[0] |= {"noisy": True, "noise": ["other load 35 %"]}
     text = printed(synthetic.write(tmp_path, rows))
     assert " ~ " in text
-    assert "~ noisy: other load 35 %" in text
+    assert "~ 1 of 2 settings are noisy, for reasons like:\n  other load 35 %" in text
 
 
 def test_markdown_escapes_what_could_be_taken_for_markup(tmp_path: Path) -> None:

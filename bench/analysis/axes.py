@@ -26,13 +26,14 @@ class Scale:
 
 def scale_for(column: str, values: pd.Series, headroom: float) -> Scale:
     """The scale that suits these values of a column, with room for `headroom` of its length above them."""
-    low, high = float(values.min()), float(values.max())
-    if field_of(column).linear:
-        top = max(high, 1e-9) * (1 + headroom)
+    above_zero = values[values > 0]  # a step that brought several tokens leaves gaps of 0, which a log axis cannot show
+    low, high = float(above_zero.min()), float(values.max())
+    if field_of(column).linear or (is_quantity(column) and above_zero.empty):
+        top = max(high, 1e-9) * (1 + headroom) if high > 0 else 1.0
         return Scale("linear", 0, top, tuple(MaxNLocator(6).tick_values(0, top)))
     if is_quantity(column):
         return _measured(low, high, headroom)
-    return _tested(sorted(set(map(float, values))))
+    return _tested(sorted(set(map(float, values.dropna()))))
 
 
 def caption(column: str, scale: Scale) -> str:
@@ -43,8 +44,9 @@ def caption(column: str, scale: Scale) -> str:
 
 def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:
     axis._set_axes_scale(scale.kind)  # type: ignore[attr-defined]
-    axis.set_view_interval(scale.low, scale.high, ignore=True)
-    axis.axes.autoscale(enable=False, axis=axis.axis_name)  # type: ignore[attr-defined]  # what is added later stays inside
+    # Through the panel, so that shared axes follow; and what is added later stays inside.
+    (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(scale.low, scale.high)  # type: ignore[attr-defined]
+    axis.axes.autoscale(enable=False, axis=axis.axis_name)  # type: ignore[attr-defined]
     axis.set_major_locator(FixedLocator(list(scale.ticks)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: show(value)))
     axis.set_minor_locator(NullLocator())

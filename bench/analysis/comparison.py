@@ -20,7 +20,7 @@ from bench.analysis.gallery import provenance
 from bench.analysis.plots import line_names
 from bench.analysis.tables import facts, telling_apart
 from bench.results import Status
-from bench.units import format_bytes, format_count, format_seconds
+from bench.units import format_count, format_seconds
 
 HEAVY_COLUMNS = ("token_times_s", "system")
 """What create_comparison_line_graph needs beside the usual columns: `tables.jobs(folders, HEAVY_COLUMNS)`."""
@@ -48,6 +48,10 @@ class Line:
     x: str
     points: Callable[[pd.Series], Points]
     show: Show = format_seconds
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.0f} MB"
 
 
 def _mean_s(jobs: pd.DataFrame) -> pd.Series:
@@ -102,9 +106,7 @@ def _samples(key: str, scale: float = 1.0, *, from_start: bool = False) -> Calla
 LINES: dict[str, Line] = {
     "time_per_tokens": Line("Time per token", "median over the repeats; the first from the request", "Output token", _token_gaps),
     "cpu_usage": Line("CPU usage", "of the whole host", "Time (s)", _samples("cpu_percent"), "{:.0f} %".format),
-    "ram_usage": Line(
-        "RAM usage", "of the whole host, from the start on", "Time (s)", _samples("ram_bytes", from_start=True), format_bytes
-    ),
+    "ram_usage": Line("RAM usage", "of the whole host, from the start on", "Time (s)", _samples("ram_bytes", from_start=True), _megabytes),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -34,14 +35,18 @@ class Picture(NamedTuple):
         return self.draw(self.chart, self.frame, self.published)
 
 
-def standard_pictures(settings: pd.DataFrame) -> list[Picture]:
+Sketch = Callable[[], Picture]
+"""A picture to be: a large sweep has hundreds, of which few are drawn."""
+
+
+def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
     """The charts that a sweep deserves, the ones that most people want first."""
     series = telling_apart(settings)
     latency = _latency(settings, series, x="output_tokens", line="batch_size", kind="latency", title="Latency against output length")
     batch = _latency(settings, series, x="batch_size", line="output_tokens", kind="batch", title="Latency against batch size")
     kinds = [latency, _throughput(settings, series), batch, _panels(settings, series), _heatmaps(settings, series)]
     in_turn = zip_longest(*kinds)
-    return [picture for pictures in in_turn for picture in pictures if picture is not None]
+    return [sketch for sketches in in_turn for sketch in sketches if sketch is not None]
 
 
 def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
@@ -51,10 +56,11 @@ def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
         return [file for picture in pictures for file in style.save(picture.figure(), folder / picture.chart.name)]
 
 
-def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Picture]:
+def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Sketch]:
     if settings[x].nunique() < 2:
         return
-    for frame in _split(settings, [*series, "input_tokens"]):
+
+    def draw_up(frame: pd.DataFrame) -> Picture:
         chart = Chart(
             name=file_name(kind, frame, ["model", "framework", *series, "input_tokens"]),
             title=title,
@@ -64,12 +70,15 @@ def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, ki
             y="latency_s",
             line=(line,),
         )
-        yield Picture(chart, frame)
+        return Picture(chart, frame)
+
+    yield from (partial(draw_up, frame) for frame in _split(settings, [*series, "input_tokens"]))
 
 
-def _throughput(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
+def _throughput(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
     lines, apart = _lines_and_pictures(settings, series)
-    for frame in _split(settings, apart):
+
+    def draw_up(frame: pd.DataFrame) -> Picture:
         chart = Chart(
             name=file_name("throughput", frame, ["model", "framework", *apart]),
             title="Latency against throughput",
@@ -80,16 +89,19 @@ def _throughput(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
             line=tuple(lines),
             along="batch_size",
         )
-        yield Picture(chart, frame)
+        return Picture(chart, frame)
+
+    yield from (partial(draw_up, frame) for frame in _split(settings, apart))
 
 
-def _panels(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
+def _panels(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
     """Model by hardware, where both vary."""
     facet = ("model", "hardware")
     if not set(facet) <= set(series) or settings["batch_size"].nunique() < 2:
         return
     lines = [column for column in series if column not in facet]
-    for frame in _split(settings, ["input_tokens", "output_tokens"]):
+
+    def draw_up(frame: pd.DataFrame) -> Picture:
         chart = Chart(
             name=file_name("panels", frame, ["framework", "input_tokens", "output_tokens"]),
             title="Latency against batch size, by model and hardware",
@@ -100,13 +112,16 @@ def _panels(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
             line=tuple(lines),
             facet=facet,
         )
-        yield Picture(chart, frame, draw=panels.draw)
+        return Picture(chart, frame, draw=panels.draw)
+
+    yield from (partial(draw_up, frame) for frame in _split(settings, ["input_tokens", "output_tokens"]))
 
 
-def _heatmaps(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
+def _heatmaps(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
     if min(settings["input_tokens"].nunique(), settings["batch_size"].nunique()) < 3:
         return
-    for frame in _split(settings, [*series, "output_tokens"]):
+
+    def draw_up(frame: pd.DataFrame) -> Picture:
         chart = Chart(
             name=file_name("heatmap", frame, ["model", "framework", *series, "output_tokens"]),
             title="Throughput by batch size and prompt length",
@@ -116,7 +131,9 @@ def _heatmaps(settings: pd.DataFrame, series: list[str]) -> Iterator[Picture]:
             y="output_tok_s",
             line=("batch_size",),
         )
-        yield Picture(chart, frame, draw=heatmap.draw)
+        return Picture(chart, frame, draw=heatmap.draw)
+
+    yield from (partial(draw_up, frame) for frame in _split(settings, [*series, "output_tokens"]))
 
 
 def _lines_and_pictures(settings: pd.DataFrame, series: list[str]) -> tuple[list[str], list[str]]:

@@ -67,7 +67,7 @@ def draw_references(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Style
 
 def draw_noisy(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     noisy = frame[frame["noisy"].eq(True)]
-    ax.scatter(noisy[x], noisy[y], s=110, facecolors="none", edgecolors=MUTED, linewidths=1.1, zorder=3.5)
+    ax.scatter(noisy[x], noisy[y], s=90, facecolors="none", edgecolors=MUTED, linewidths=0.8, zorder=3.5)
 
 
 def draw_equal(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> None:
@@ -146,7 +146,7 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
     if limited:
         found.append(Patch(fc=_BEYOND, ec=INK, lw=1.2, label="beyond the hardware's limits"))
     if frame["noisy"].eq(True).any():
-        found.append(Line2D([], [], ls="none", marker="o", mfc="none", mec=MUTED, ms=10, label="noisy"))
+        found.append(Line2D([], [], ls="none", marker="o", mfc="none", mec=MUTED, ms=9, mew=0.8, label="noisy"))
     return found
 
 

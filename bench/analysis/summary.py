@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
@@ -126,10 +128,11 @@ def _head(column: str) -> str:
 
 
 def _noise(settings: pd.DataFrame) -> list[str]:
+    """What disturbed the measurements, each kind of disturbance once: the numbers in it differ from setting to setting."""
     noisy = settings[settings["noisy"].eq(True)]
-    reasons = list(dict.fromkeys(reason for reasons in noisy["noise"] for reason in reasons))
-    more = f", and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
-    return [f"~ noisy: {', '.join(reasons[:_MOST_REASONS])}{more}"] if len(noisy) else []
+    kinds = {re.sub(r"\d[\d.,]*", "#", reason): reason for reasons in noisy["noise"] for reason in reasons}
+    told = [f"  {reason}" for reason in list(kinds.values())[:_MOST_REASONS]]
+    return [f"~ {len(noisy)} of {len(settings)} settings are noisy, for reasons like:", *told] if len(noisy) else []
 
 
 def _first_line(error: object) -> str:
@@ -137,7 +140,7 @@ def _first_line(error: object) -> str:
 
 
 def _where(group: pd.DataFrame) -> str:
-    named = [column for column in ("model", "framework") if group[column].nunique() > 1]
+    named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
     settings = [
         " ".join([*(str(row[column]) for column in named), *(f"{field_of(column).head} {row[column]}" for column in GRID)])
         for _, row in group.head(3).iterrows()

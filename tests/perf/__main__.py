@@ -13,6 +13,7 @@ from bench import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
 from tests.perf.figures import ROOT, Figure
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, sweep_efficiency
+from tests.perf.reporting import reports
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "point": cost_of_a_point,
@@ -22,6 +23,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "thousands": ten_thousand_points,
     "restart": restart_after_death,
     "fresh": fresh_process_per_point,
+    "reports": reports,
 }
 PAGE = ROOT / "docs" / "performance.md"
 

@@ -1,0 +1,71 @@
+"""What a sweep's folder gets: its charts and its page; and what the terminal says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from rich.console import Console
+
+from bench.analysis import gallery, html, references, summary, tables
+from bench.analysis.gallery import Picture, Sketch
+from bench.errors import InvalidSetting
+
+MOST_PICTURES = 12  # a grid over many models would draw for minutes
+_MOST_PATHS = MOST_PICTURES + 1
+Result = TypeVar("Result")
+
+
+def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
+    """Print the results, why some jobs have none, and the ratios to what was published; return the table of settings."""
+    settings = tables.settings(jobs)
+    console.print()
+    summary.print_results(settings, console)
+    summary.print_failures(jobs, console)
+    for sweep, measured in references.repeated(settings):
+        summary.print_ratios(measured, sweep, console)
+    return settings
+
+
+def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool) -> None:
+    """Charts and report.html. Raises InvalidSetting where `out` cannot be written."""
+    overlays: list[Sketch] = [partial(_same, picture) for picture in references.overlays(settings)]
+    sketches = [*overlays, *gallery.standard_sketches(settings)]
+    drawn = sketches if every_chart else sketches[:MOST_PICTURES]
+    files = _written(out, lambda: gallery.save((sketch() for sketch in drawn), out / "charts"))
+    page = _written(out, lambda: html.write_page(jobs, settings, out / "report.html"))
+    print_paths([*files, page], out, console, undrawn=len(sketches) - len(drawn))
+
+
+def _same(picture: Picture) -> Picture:
+    return picture
+
+
+def write_pictures(pictures: Iterable[Picture], folder: Path, out: Path, console: Console) -> None:
+    print_paths(_written(out, lambda: gallery.save(pictures, folder)), out, console)
+
+
+def write_comparison(jobs: pd.DataFrame, out: Path, console: Console) -> None:
+    """The frameworks side by side. `jobs` must hold comparison.HEAVY_COLUMNS."""
+    from bench.analysis import comparison
+
+    print_paths(_written(out, lambda: comparison.save(jobs, out / "charts" / "compare")), out, console)
+
+
+def print_paths(files: Sequence[Path], out: Path, console: Console, undrawn: int = 0) -> None:
+    shown = [file for file in files if file.suffix != ".svg"]
+    lines = ["", *map(str, shown[-_MOST_PATHS:])]
+    if undrawn:
+        lines.append(f"{undrawn} more charts: python -m bench.report {out} --all")
+    for line in [*lines, f"everything is in {out}"]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _written(out: Path, write: Callable[[], Result]) -> Result:
+    try:
+        return write()
+    except OSError as error:
+        raise InvalidSetting("--out", out, f"cannot be written ({error.strerror}); name a folder that you may write to") from error
