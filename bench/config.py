@@ -98,6 +98,11 @@ class FrameworkConfig:
     name: str = MISSING  # its key in the table of bench/frameworks
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
+    @property
+    def speculates(self) -> bool:
+        """Whether one step of the model can give several tokens: then a step's floor says nothing about a token's."""
+        return bool(getattr(self, "draft", None))
+
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
 

@@ -44,6 +44,10 @@ class Settings(FrameworkConfig):
     llm_operators: dict[str, str] = field(default_factory=dict)  # {Norm: NATIVE, MLP: TPP, ...}; default: PACE's own choice
     spec_config: SpecConfig = field(default_factory=SpecConfig)
 
+    @property
+    def speculates(self) -> bool:
+        return bool(self.spec_config.model_name)
+
     def check(self, run: RunConfig) -> None:
         for operator, backend in self.llm_operators.items():
             key = f"framework.llm_operators.{operator}"

@@ -43,15 +43,19 @@ def _against_ceilings(
     flops_per_s = (device.flops_per_s.get(str(run.model.dtype)) or 0.0) * count or None
     cache_bytes = device.cache_bytes * count
     width = run.model.dtype.bytes
+    # A draft model can make several tokens of one step: then only the prefill is certain.
+    certain_tokens = 1 if run.framework.speculates else run.output_tokens
     prefill = prefill_flops(seen.shape, run.batch_size, run.input_tokens)
     return {
         "ceiling_bytes_per_s": bytes_per_s,
         "ceiling_flops_per_s": flops_per_s,
         "floor_s": seconds_at(
-            seen.shape, run.batch_size, run.input_tokens, run.output_tokens, width, flops_per_s or float("inf"), bytes_per_s, cache_bytes
+            seen.shape, run.batch_size, run.input_tokens, certain_tokens, width, flops_per_s or float("inf"), bytes_per_s, cache_bytes
         ),
         "prefill_mfu": prefill / ttft_s / flops_per_s if ttft_s and flops_per_s else None,
-        "decode_mbu": memory_bytes_of_step(seen.shape, run, cache_bytes) / tpot_s / bytes_per_s if tpot_s else None,
+        "decode_mbu": memory_bytes_of_step(seen.shape, run, cache_bytes) / tpot_s / bytes_per_s
+        if tpot_s and not run.framework.speculates
+        else None,
     }
 
 
