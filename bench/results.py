@@ -38,7 +38,7 @@ _DISTURBANCE = pa.struct(
     [
         *((name, pa.float64()) for name in ("seconds", "other_cpu_s", "stolen_s", "limited_s")),
         *((name, pa.int64()) for name in ("switches", "heat_events")),
-        *((name, pa.float64()) for name in ("clock_mhz", "celsius", "gpu_clock_mhz", "gpu_celsius", "energy_j")),
+        *((name, pa.float64()) for name in ("clock_mhz", "celsius", "gpu_clock_mhz", "gpu_celsius", "energy_j", "load")),
         ("gpu_throttles", pa.list_(pa.string())),
     ]
 )

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job
 from tests.conftest import TINY
 
+_SECONDS = count()  # no two rows started at the same time
 Latency = Callable[[int, int], float]  # of (point, round), in logarithms
 QUIET = Disturbance(1.0, 0.0, 0.0, 0, 0.0, 0, None, None, None, None, (), None)
 NOISY = replace(QUIET, other_cpu_s=1e3)
@@ -175,7 +177,7 @@ def row(run: RunConfig, number: int, latency_s: float, noisy: bool) -> Row:
     shape = ModelShape("fake", 1, 1, 1, 1, 1, 1, 1, gated=False, tied=True, n_params=1)
     around = (NOISY if noisy else QUIET,) * 6
     seen = Measurement(latencies_s, None, "", shape, 0.0, 1.0, around=around, engine={"device": "cpu"})
-    started_at = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=number)
+    started_at = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=next(_SECONDS))
     return to_row(Job(run, number), Outcome(Status.ok, measurement=seen), started_at, machine.describe(), Surroundings())
 
 

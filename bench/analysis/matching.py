@@ -86,7 +86,7 @@ def read(folder: Path) -> Group:
         if row["status"] == Status.ok:
             found[row["point_id"]][row["round"]] = row
     points = [Measured(_settings(next(iter(rounds.values()))), rounds) for rounds in found.values()]
-    return Group(folder.name, points)
+    return Group(folder.name, sorted(points, key=lambda point: [point.settings[key] for key in GRID]))
 
 
 def split(group: Group, by: str) -> list[Group]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Optional
 
@@ -11,7 +11,7 @@ from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import decode_loop, models
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.generate import generate
-from bench.frameworks.quantize import Quantization, quantize, stored_bytes
+from bench.frameworks.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
 from bench.roofline import ModelShape
 
 
@@ -78,6 +78,7 @@ class HuggingFace:
         refuse_tp_plan(self._settings.tp_plan, self._model)
         if self._settings.quantization is not Quantization.none:
             quantize(self._model, self._settings.quantization, self._device)
+            shape = replace(shape, bytes_per_weight=BYTES_PER_WEIGHT[self._settings.quantization])
         if self._settings.draft:
             self._draft = self._load_draft(self._settings.draft)
         if self._settings.compile and self._settings.loop is Loop.decode_loop:

@@ -16,6 +16,9 @@ class Quantization(StrEnum):
     int4 = "int4"
 
 
+BYTES_PER_WEIGHT = {Quantization.int8: 1.0, Quantization.int4: 0.5}  # without their scales
+
+
 def quantize(model: Any, kind: Quantization, device: str) -> None:
     """Quantise the weights of all linear layers but the head, in place. Raises Unsupported."""
     from torch import nn

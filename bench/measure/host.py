@@ -50,6 +50,7 @@ class Disturbance:
     gpu_celsius: float | None
     gpu_throttles: tuple[str, ...]
     energy_j: float | None  # of GPUs and CPU packages, as far as they tell
+    load: float | None = None  # tasks that ran or waited, the mean of the last minute: our own among them
 
 
 def between(before: HostState, after: HostState) -> Disturbance:
@@ -67,6 +68,7 @@ def between(before: HostState, after: HostState) -> Disturbance:
         gpu_celsius=max((gpu.celsius for gpu in after.gpus if gpu.celsius is not None), default=None),
         gpu_throttles=tuple(dict.fromkeys(reason for gpu in after.gpus for reason in gpu.throttles)),
         energy_j=_energy_j(before, after),
+        load=os.getloadavg()[0],
     )
 
 

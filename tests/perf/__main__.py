@@ -12,13 +12,18 @@ from rich.table import Table
 from bench import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
 from tests.perf.figures import ROOT, Figure
+from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, sweep_efficiency
+from tests.perf.rates import error_rates
 from tests.perf.reporting import reports
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "point": cost_of_a_point,
     "efficiency": sweep_efficiency,
     "tokens": cost_of_token_times,
+    "watching": cost_of_watching,
+    "agreement": agreement_with_a_bare_loop,
+    "rates": error_rates,
     "help": help_page,
     "thousands": ten_thousand_points,
     "restart": restart_after_death,

@@ -1,0 +1,77 @@
+"""What watching costs: the system monitor beside a generation, the counters around a repeat, and the seam against a bare loop."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from bench.frameworks.hf import HuggingFace
+from bench.measure.host import HostReader
+from bench.measure.point import measure
+from bench.measure.stats import median_interval
+from bench.sweep.grid import compose_sweep
+from tests.perf.figures import ROOT, Figure
+from tests.perf.orchestration import bare_generate_s
+
+_MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); time.sleep(1e6)"
+
+
+def cost_of_watching(pairs: int = 12, new_tokens: int = 100) -> list[Figure]:
+    """Latency beside a running monitor over latency beside a stopped one, in turns; and stopped over stopped, which tells the noise."""
+    [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
+    framework = HuggingFace(run)
+    framework.load()
+    framework.prepare(run)
+    prompts = np.full((1, 32), 7, dtype=np.int64)
+    watched: list[float] = []
+    alone: list[float] = []
+    again: list[float] = []
+    monitor = subprocess.Popen([sys.executable, "-c", _MONITOR], cwd=ROOT)
+    try:
+        bare_generate_s(framework, prompts, new_tokens)
+        for _ in range(pairs):
+            for state, times in ((signal.SIGCONT, watched), (signal.SIGSTOP, alone), (signal.SIGSTOP, again)):
+                monitor.send_signal(state)
+                times.append(bare_generate_s(framework, prompts, new_tokens))
+    finally:
+        monitor.kill()
+        with suppress(subprocess.TimeoutExpired):
+            monitor.wait(5)
+    extra = median(a / b for a, b in zip(watched, alone, strict=True)) - 1
+    noise = median(a / b for a, b in zip(again, alone, strict=True)) - 1
+    return [
+        Figure("latency beside the system monitor (1 s) over latency without", f"{extra:+.2%}", "≤ 0.5 %", extra <= 0.005),
+        Figure("without over itself (noise)", f"{noise:+.2%}"),
+        _cost_of_counters(),
+    ]
+
+
+def _cost_of_counters(reads: int = 200) -> Figure:
+    reader = HostReader()
+    reader.read()
+    started = perf_counter()
+    for _ in range(reads):
+        reader.read()
+    return Figure("reading the host's counters, untimed, twice a repeat", f"{1e3 * (perf_counter() - started) / reads:.2f} ms")
+
+
+def agreement_with_a_bare_loop(rounds: int = 9) -> list[Figure]:
+    """What measure() reports for hf over ten lines around `generate`, in turns."""
+    [run] = compose_sweep(["hardware=cpu", "input_tokens=32", "output_tokens=33", "warmup_runs=0", "num_runs=1"])
+    framework = HuggingFace(run)
+    shape = framework.load()
+    gc.freeze()
+    prompts = np.full((1, 32), 7, dtype=np.int64)
+    ratios = []
+    for _ in range(rounds):
+        ours = measure(run, framework, shape, 0.0, lambda *_: None).latencies_s[0]
+        ratios.append(ours / bare_generate_s(framework, prompts, run.output_tokens))
+    low, high = median_interval(ratios) or (0.0, float("inf"))
+    return [Figure("latency of hf over a bare loop around generate", f"{low:.3f} to {high:.3f}", "holds 1", low <= 1.005 and high >= 0.995)]
