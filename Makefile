@@ -4,13 +4,24 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help demo test check perf chaos clean
+# Every named sweep is a target: make mpt-7b-latency-short, or with SCALE=small its small sibling on the CPU.
+SWEEPS := $(filter-out demo %-small,$(basename $(notdir $(wildcard sweeps/*.yaml))))
+
+.PHONY: help demo test check perf chaos clean mpt published $(SWEEPS)
 
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## a real sweep of a small model on this machine, with its charts, in outputs/demo
 	$(RUN) bench.run -m +sweeps=demo
+
+$(SWEEPS): $(VENV)/.demo
+	$(RUN) bench.run -m +sweeps=$@$(if $(SCALE),-$(SCALE))
+
+mpt: $(filter mpt-%,$(SWEEPS)) ## the published MPT grids; SCALE=small for the CPU (make llama, make open-models, ... too)
+
+published: $(VENV)/.demo ## the seven published charts, drawn from their data, in outputs/published
+	$(RUN) bench.report --published
 
 test: check ## everything that is tested, in under ten minutes
 	$(RUN) pytest
