@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from bench.analysis import axes, comparison, custom, gallery, style, tables
 from bench.analysis.gallery import Picture
 from bench.errors import BenchError
+from bench.report import show
 from bench.units import format_seconds
 from tests import synthetic
 
@@ -208,6 +211,17 @@ def test_a_sweep_in_which_nothing_was_measured_says_why(tmp_path: Path) -> None:
     assert "12 oom" in failed.stdout
     assert failed.stderr.startswith("bench-report: nothing to draw")
     assert len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("status", ["oom", "crashed", "unsupported", "interrupted"])
+def test_a_sweep_that_measured_nothing_still_ends_with_its_reasons(tmp_path: Path, status: str) -> None:
+    rows = synthetic.sweep(framework=["hf", "pace"], most_tokens=0)
+    folder = synthetic.write(tmp_path, [{**row, "status": status, "error": "no luck"} for row in rows])
+    console = Console(file=io.StringIO(), width=80)
+    show(folder, console)
+    assert isinstance(console.file, io.StringIO)
+    assert f"24 {status}: hf in 128 out 1 batch 1" in " ".join(console.file.getvalue().split())
+    assert (folder / "report.html").is_file()
 
 
 def test_a_missing_folder_is_one_message(tmp_path: Path) -> None:

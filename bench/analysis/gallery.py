@@ -141,7 +141,7 @@ def _lines_and_pictures(settings: pd.DataFrame, series: list[str]) -> tuple[list
     if not series:
         return ["output_tokens"], ["input_tokens"]
     lines, apart = list(series), ["input_tokens", "output_tokens"]
-    while len(lines) > 1 and max(len(frame[lines].drop_duplicates()) for frame in _split(settings, apart)) > _MOST_LINES:
+    while len(lines) > 1 and max((len(frame[lines].drop_duplicates()) for frame in _split(settings, apart)), default=0) > _MOST_LINES:
         apart.append(lines.pop(0))
     return lines, apart
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ from bench.units import format_count, format_seconds
 _FOLDER = Path(__file__).parent
 _SECONDS = ("latency_s", "latency_s_min", "latency_s_max", "ttft_s", "tpot_s")
 _RATES = ("output_tok_s", "total_tok_s")
+_LONGEST_NOISE = 60  # the rows and the terminal hold the whole reasons
 _HEADS = {"latency_s_min": "fastest", "latency_s_max": "slowest", "status": "status", "noise": "noise"}
 
 
@@ -98,7 +100,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Iterable):
-        return escape(", ".join(map(str, value)))
+        return escape(shorten(", ".join(map(str, value)), _LONGEST_NOISE, placeholder=" …"))
     if pd.isna(value):
         return ""
     return f"{value:.5g}" if isinstance(value, float) and value != int(value) else escape(str(value).removesuffix(".0"))
@@ -113,7 +115,7 @@ def _cards(settings: pd.DataFrame) -> str:
     cards = [(f"{len(ok)} of {len(settings)}", "settings measured" + _lost(settings))]
     if len(ok):
         fastest, widest = (ok.nsmallest(1, "latency_per_token_s").iloc[0], ok.nlargest(1, "output_tok_s").iloc[0])
-        told = [*telling_apart(settings), *GRID]
+        told = [*telling_apart(settings), *(column for column in GRID if settings[column].nunique() > 1)]
         cards.insert(0, (f"{format_count(widest['output_tok_s'])} tok/s", f"highest throughput: {_said(widest, told)}"))
         cards.insert(1, (format_seconds(fastest["latency_per_token_s"]), f"lowest latency per output token: {_said(fastest, told)}"))
         noisy = int(ok["noisy"].sum())

@@ -214,8 +214,9 @@
     make("path", { d: `M${best.map((r, i) => (i ? `${x(r.latency_s)} ${y(best[i - 1].output_tok_s)}L` : "") + `${x(r.latency_s)} ${y(r.output_tok_s)}`).join("L")}`, class: "front" }, svg);
     const lines = linesOf(shown, ["batch_size"]);
     nameLines(svg, lines, lines.map((line) => drawLine(svg, { ...line, rows: byKey(line.rows, "batch_size") }, x, y, "latency_s", "output_tok_s")), right + 6);
+    if (lines.length <= 3) for (const r of ok) make("text", { x: x(r.latency_s) + 6, y: y(r.output_tok_s) + 17 }, svg, whole(r.batch_size));
     const lost = shown.filter((r) => r.missing).length;
-    $("throughput-note").textContent = "Each line runs along the batch sizes; up and to the left is better. Dashed: the best of everything shown, nothing gives more tokens per second at a lower latency." + (lost ? ` ${lost} settings ran out of memory.` : "");
+    $("throughput-note").textContent = "Each line runs along the batch sizes" + (lines.length <= 3 ? ", which stand beside the points" : "") + "; up and to the left is better. Dashed: the best of everything shown, nothing gives more tokens per second at a lower latency." + (lost ? ` ${lost} settings ran out of memory.` : "");
   }
 
   function drawLatency(shown) {
