@@ -33,7 +33,7 @@ TIMING_PREFIXES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Machine:
     host: str
     cpu: str

@@ -109,11 +109,12 @@ class CeilingKeeper:
     _measured_again: bool = False
 
     def ensure(self, run: RunConfig, note: Callable[[str], None]) -> None:
-        if not self._sought:
-            self.known = cached(describe())
-        if self.known is None and not self._sought and _wanted(run):
+        if self._sought or not _wanted(run):
+            return
+        self._sought = True
+        self.known = cached(describe())
+        if self.known is None:
             self._measure(note)
-        self._sought = self._sought or _wanted(run)
 
     def raised(self, run: RunConfig, note: Callable[[str], None]) -> bool:
         """Called when a row beats its ceiling: more often than a wrong row, that is a ceiling from a busy moment."""

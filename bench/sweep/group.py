@@ -93,11 +93,13 @@ class GroupRunner:
             run = smaller.run
             needs = f"batch {run.batch_size}, {run.input_tokens} input and {run.output_tokens} output tokens ran out of memory"
             return Outcome(Status.pruned, f"not run: {needs} ({run.point_id}), and this needs no less; prune=false runs it anyway")
+        if not job.run.prune_predicted:
+            return None
         needed, left = predicted_bytes(job.run), memory_limit_bytes(job.run)
-        if job.run.prune_predicted and needed and left and needed > left:
-            told = f"needs {format_bytes(needed)} by prediction, and {format_bytes(left)} are to be had"
-            return Outcome(Status.pruned, f"not run: {told}; prune_predicted=false runs it anyway")
-        return None
+        if not needed or not left or needed <= left:
+            return None
+        told = f"needs {format_bytes(needed)} by prediction, and {format_bytes(left)} are to be had"
+        return Outcome(Status.pruned, f"not run: {told}; prune_predicted=false runs it anyway")
 
     def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
@@ -136,6 +137,7 @@ def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
     }
 
 
+@cache  # the same for every row of a process
 def _provenance(host: Machine) -> Row:
     environment = {**host.to_dict(), "variables": machine.timing_environment()}
     return {
