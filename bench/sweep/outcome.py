@@ -51,7 +51,7 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, arou
         **_asked(run),
         **(_seen(run, seen, around) if seen else {}),
         "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
-        **_provenance(host),
+        **_provenance(run, host),
         **(_engine(run, seen) if seen else {}),
         "hardware": run.hardware.name or _hardware(seen, host),
     }
@@ -136,8 +136,8 @@ def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
     }
 
 
-def _provenance(host: Machine) -> Row:
-    environment = {**host.to_dict(), "variables": machine.timing_environment()}
+def _provenance(run: RunConfig, host: Machine) -> Row:
+    environment = {**host.to_dict(), "variables": {**machine.timing_environment(), **run.hardware.env}}
     return {
         "host": host.host,
         "cpu": host.cpu,
