@@ -258,6 +258,8 @@ def _check_counts(run: RunConfig) -> None:
         raise InvalidSetting("precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
     if run.max_seconds <= 0:
         raise InvalidSetting("max_seconds", run.max_seconds, "must be above 0; it is the longest that num_runs=auto repeats, in seconds")
+    if run.noise_wait_s < 0:
+        raise InvalidSetting("noise_wait_s", run.noise_wait_s, "must be at least 0; it is the longest wait for a quiet host, in seconds")
     if run.timeout_s <= 0:
         raise InvalidSetting("timeout_s", run.timeout_s, "must be above 0; it is the longest a job may take, in seconds")
     if run.measure.interval_s < 0.05:

@@ -102,7 +102,7 @@ def _spin(seconds: float) -> None:
 
 @contextmanager
 def other_load() -> Iterator[None]:
-    spinners = [multiprocessing.get_context("spawn").Process(target=_spin, args=(20,), daemon=True) for _ in range(CPUS)]
+    spinners = [multiprocessing.get_context("spawn").Process(target=_spin, args=(120,), daemon=True) for _ in range(CPUS)]
     for spinner in spinners:
         spinner.start()
     try:
@@ -154,6 +154,12 @@ def test_noisy_jobs_run_once_more_while_their_model_is_loaded() -> None:
     ]
 
 
+def test_a_job_starts_after_a_bounded_wait(bench_run: Command, tmp_path: Path) -> None:
+    ran = bench_run("framework=fake", "num_runs=1", "noise=wait", "noise_wait_s=0.1", "report=false")
+    assert ran.returncode == 0, ran.stderr
+    assert [row["status"] for row in Store(tmp_path / "outputs/sweep").rows()] == ["ok"]
+
+
 @pytest.mark.skipif(CPUS > 4, reason="would need a spinning process per CPU")
 def test_a_sweep_under_load_repeats_noisy_jobs_and_says_so_in_its_rows(bench_run: Command, tmp_path: Path) -> None:
     with other_load():
@@ -161,5 +167,6 @@ def test_a_sweep_under_load_repeats_noisy_jobs_and_says_so_in_its_rows(bench_run
     assert ran.returncode == 0, ran.stderr
     rows = list(Store(tmp_path / "outputs/sweep").rows())
     assert len(rows) == 2
+    assert ran.stdout.count("noisy") == 2
     assert all(row["noisy"] and "other processes" in row["noise"][0] for row in rows)
     assert rows[0]["disturbance"][0]["other_cpu_s"] > 0.01

@@ -52,7 +52,7 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, arou
         **_asked(run),
         **(_seen(run, seen, around) if seen else {}),
         "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
-        **_provenance(host),
+        **_provenance(run, host),
         **(_engine(run, seen) if seen else {}),
         "hardware": run.hardware.name or _hardware(seen, host),
     }
@@ -137,9 +137,13 @@ def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
     }
 
 
-@cache  # the same for every row of a process
-def _provenance(host: Machine) -> Row:
-    environment = {**host.to_dict(), "variables": machine.timing_environment()}
+def _provenance(run: RunConfig, host: Machine) -> Row:
+    return _provenance_in(host, tuple(sorted(run.hardware.env.items())))
+
+
+@cache  # the same for nearly every row of a process
+def _provenance_in(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
+    environment = {**host.to_dict(), "variables": {**machine.timing_environment(), **dict(env)}}
     return {
         "host": host.host,
         "cpu": host.cpu,
