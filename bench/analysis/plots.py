@@ -81,7 +81,7 @@ def sort_out(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None 
     ok = named[named["status"] == Status.ok].dropna(subset=[chart.x, chart.y])
     return Parts(
         ok=ok,
-        limit=_limit(chart, ok),
+        limit=_limit(chart, ok if published is None else ok[:0]),  # published curves ran on other hardware
         missing=named[named["status"].isin(OUT_OF_MEMORY)],
         published=published,
         styles=chart.styles or _house_styles(chart, every_line),
@@ -94,7 +94,7 @@ def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
     if (chart.x, chart.y, chart.along) != ("latency_s", "output_tok_s", "batch_size") or "floor_s" not in ok or chart.x_scale:
         return none
     floors = ok.groupby("batch_size")["floor_s"].agg(["min", "max"])
-    shared = ok["floor_s"].notna().all() and (floors["max"] / floors["min"] < 1.02).all()
+    shared = len(ok) > 0 and ok["floor_s"].notna().all() and (floors["max"] / floors["min"] < 1.02).all()
     if not shared or ok["output_tokens"].nunique() > 1:
         return none
     return pd.DataFrame({"latency_s": floors["min"], "output_tok_s": floors.index * ok["output_tokens"].iloc[0] / floors["min"]})

@@ -55,7 +55,7 @@ def settings(job_table: pd.DataFrame) -> pd.DataFrame:
     pooled = done.explode("latencies_s").astype({"latencies_s": float}).groupby(_SETTING)["latencies_s"]
     spread = pooled.agg(["median", "min", "max", "count"]).reindex(latest.index)
     latest[["latency_s", "latency_s_min", "latency_s_max", "repeats"]] = spread.to_numpy()
-    return _with_rates(latest.reset_index()).sort_values([*_IDENTITY, *GRID], kind="stable", ignore_index=True)
+    return _with_rates(latest.reset_index()).sort_values([*_IDENTITY, "tp", *GRID], kind="stable", ignore_index=True)
 
 
 def telling_apart(frame: pd.DataFrame) -> list[str]:
