@@ -89,7 +89,7 @@ def _fill(panel: Panel, chart: Chart, parts: Parts) -> None:
             panel.ax.plot(points[chart.x], points[chart.y], color=_FAINT, lw=1.1, zorder=1)
     ok = _in(panel.cell, parts.ok)
     if len(ok):
-        marks.draw_lines(panel.ax, ok, chart.x, chart.y, parts.styles, marker_size=5)
+        marks.draw_small_lines(panel.ax, ok, chart.x, chart.y, parts.styles)
     if parts.published is not None:
         marks.draw_references(panel.ax, _in(panel.cell, parts.published), chart.x, chart.y, parts.styles)
     marks.draw_noisy(panel.ax, ok, chart.x, chart.y)
