@@ -33,6 +33,9 @@ TIMING_PREFIXES = (
 )
 
 
+COMMAND_VARIABLE = "BENCH_COMMAND"  # what was typed, for the workers and the cluster's jobs that write rows
+
+
 @dataclass(frozen=True, eq=False)
 class Machine:
     host: str

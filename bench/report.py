@@ -55,6 +55,8 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
         reporting.write_pictures([picture], out / "charts", out, console)
         return
     settings = reporting.print_tables(jobs, console)
+    for line in tables.passed_over(options.folders):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if not (jobs["status"] == "ok").any():
         raise NothingMeasured(", ".join(map(str, options.folders)))
     if options.compare:

@@ -121,6 +121,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("threads", pa.int32(), "CPU threads of the engine"),
     ("environment_id", pa.string(), "hash of hardware and engine versions: a job is done only where it is the same"),
     ("environment", pa.string(), "JSON: the host, package versions, variables that change timings"),
+    ("command", pa.string(), "what was typed"),
     ("config", pa.string(), "JSON: the whole resolved config; the job can be rerun from it"),
 )
 SCHEMA = pa.schema([pa.field(name, kind) for name, kind, _ in COLUMNS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from bench.config import RunConfig
 from bench.errors import BenchError, PointsFailed
+from bench.machine import COMMAND_VARIABLE
 from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
 from bench.sweep.help import help_page
 
@@ -57,6 +59,7 @@ def main() -> None:
         print(help_page(CONF), end="")
         return
     register_schemas()
+    os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *sys.argv[1:]])
     # Hydra would print its own exceptions in its own way; this makes it hand them to us instead.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"

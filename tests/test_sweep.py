@@ -115,7 +115,7 @@ def test_workers_side_by_side_run_every_group_once(bench_run: Command, tmp_path:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "bench.run", "-m", "batch_size=1,2,4", "framework.step_s=0.1", *FAST]
+    command = [sys.executable, "-m", "bench.run", "-m", "batch_size=1,2,4", "framework.step_s=0.4", *FAST]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
         assert sweep.stdout

@@ -77,6 +77,7 @@ _QUANTITIES = (
     Field("decode_mbu", "Decode: share of the measured bytes/s (MBU)", "MBU", "{:.0%}".format, linear=True),
     Field("peak_device_bytes", "Peak device memory", "device mem", format_bytes),
     Field("peak_host_bytes", "Peak host memory", "host mem", format_bytes),
+    Field("predicted_bytes", "Memory that the model's shape needs at least", "predicted", format_bytes),
     Field("energy_j", "Energy (J)", "energy", format_count),
     Field("load_s", "Time to load the model", "load", format_seconds),
 )

@@ -20,6 +20,7 @@ from bench.analysis.tables import facts, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
+_MOST_COMMANDS = 5  # of a folder that many commands added to, the latest
 _FOLDER = Path(__file__).parent
 _SECONDS = ("latency_s", "latency_s_min", "latency_s_max", "ttft_s", "tpot_s")
 _RATES = ("output_tok_s", "total_tok_s")
@@ -169,10 +170,8 @@ def _provenance(jobs: pd.DataFrame) -> str:
 
 
 def rerun_commands(jobs: pd.DataFrame) -> list[str]:
-    """The command of each named sweep, and for the others what to look up: every row holds its whole config."""
-    names = dict.fromkeys(str(name) for name in jobs["name"].dropna())
-    sweeps = next((folder for folder in (_FOLDER.parent / "conf", _FOLDER.parents[1]) if (folder / "sweeps").is_dir()), _FOLDER)
-    return [f"python -m bench.run -m +sweeps={name}" for name in names if (sweeps / "sweeps" / f"{name}.yaml").is_file()]
+    """What was typed for these rows; every row holds its whole config, too."""
+    return [str(command) for command in jobs["command"].dropna().drop_duplicates().tail(_MOST_COMMANDS)]
 
 
 def _distinct(column: pd.Series) -> str:

@@ -18,14 +18,16 @@ from bench.units import format_seconds
 _MOST_LINES = 40
 _MOST_REASONS = 8
 # What a narrow terminal can do without, the first first.
-_DROPPED_FIRST = ("tpot_s", "latency_range", "ttft_s")
+_DROPPED_FIRST = ("predicted_bytes", "peak_host_bytes", "peak_device_bytes", "tpot_s", "latency_range", "ttft_s")
 
 
 def results_table(settings: pd.DataFrame) -> pd.DataFrame:
     """What was measured, as text: what tells the settings apart, then the figures."""
     ok = settings[settings["status"] == Status.ok]
     keys = [*telling_apart(settings), *(column for column in GRID if settings[column].nunique() > 1)]
-    shown = [*keys, "latency_s", *(column for column in ("ttft_s", "tpot_s") if ok[column].notna().any()), "output_tok_s"]
+    memory = ["peak_device_bytes" if ok["peak_device_bytes"].notna().any() else "peak_host_bytes", "predicted_bytes"]
+    known = [column for column in ("ttft_s", "tpot_s", "output_tok_s", *memory) if ok[column].notna().any()]
+    shown = [*keys, "latency_s", *known]
     text = pd.DataFrame({column: ok[column].map(field_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
     text["latency_s"] = [f"{latency} ~" if noisy else latency for latency, noisy in zip(text["latency_s"], ok["noisy"], strict=True)]
     if (ok["repeats"] > 1).any():
@@ -116,7 +118,11 @@ def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
 def _as_rich(text: pd.DataFrame, title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in map(str, text):
-        numeric = column in GRID or column.endswith(("_s", "_range")) or column in ("in", "out", "batch", "measured", "published", "ratio")
+        numeric = (
+            column in GRID
+            or column.endswith(("_s", "_range", "_bytes"))
+            or column in ("in", "out", "batch", "measured", "published", "ratio")
+        )
         table.add_column(_head(column), justify="right" if numeric else "left", header_style="bold", overflow="fold")
     for row in text.itertuples(index=False):
         table.add_row(*row)

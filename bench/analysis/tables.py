@@ -39,6 +39,11 @@ def jobs(folders: Sequence[Path], extra_columns: Sequence[str] = ()) -> pd.DataF
     return _with_engine_columns(_with_config_columns(_with_warnings(frame)))
 
 
+def passed_over(folders: Sequence[Path]) -> list[str]:
+    """A line for each file in these folders that should hold rows and does not."""
+    return [f"skipped {folder}/rows/{file.name}: {file.reason}" for folder in folders for file in Store(folder).read(["status"])[1]]
+
+
 def settings(job_table: pd.DataFrame) -> pd.DataFrame:
     """A line per (point, environment), its repeats of all rounds pooled; `X_min` and `X_max` span the repeats of X.
 

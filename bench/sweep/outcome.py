@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -10,8 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from bench import __version__, machine
-from bench.config import MAX_BATCH, RunConfig, canonical_json
-from bench.machine import Machine
+from bench.config import MAX_BATCH, Device, RunConfig, canonical_json
+from bench.machine import COMMAND_VARIABLE, Machine
 from bench.measure.ceilings import HostCeilings
 from bench.measure.limits import limits
 from bench.measure.monitors import History
@@ -54,7 +55,7 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, arou
         "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
         **_provenance(run, host),
         **(_engine(run, seen) if seen else {}),
-        "hardware": run.hardware.name or _hardware(seen, host),
+        "hardware": run.hardware.name or _hardware(run, seen, host),
     }
 
 
@@ -152,6 +153,7 @@ def _provenance_in(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
         "torch": host.packages.get("torch"),
         "transformers": host.packages.get("transformers"),
         "python": host.python,
+        "command": os.environ.get(COMMAND_VARIABLE),
         "git_sha": machine.git_sha(),
         "environment_id": host.fingerprint,
         "environment": canonical_json(environment),
@@ -170,9 +172,11 @@ def _engine(run: RunConfig, seen: Measurement) -> Row:
     }
 
 
-def _hardware(seen: Measurement | None, host: Machine) -> str:
+def _hardware(run: RunConfig, seen: Measurement | None, host: Machine) -> str:
     """As people write it: 1xNVIDIA H100, or the CPU with the number of cores that were to be had."""
-    device = seen.engine.get("device") if seen else None
+    told = seen.engine if seen else {}
+    on_gpu = run.hardware.device is Device.cuda or (run.hardware.device is Device.auto and bool(host.gpus))
+    device = told.get("device") or (host.gpu if on_gpu else "cpu")
     if device and device != "cpu":
-        return f"{seen.engine.get('n_devices', 1) if seen else 1}x{device}"
+        return f"{told.get('n_devices') or getattr(run.framework, 'tp', 1)}x{device}"
     return f"{host.cpu} ({host.cpus} CPUs)"
