@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,12 @@ from tests.engines import LLAMA, measured, point, save_pretrained
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is missing; install the extra deepspeed"
 )
-COMPILED = Path.home() / ".cache/torch_extensions"
+
+
+def compiled_here() -> list[Path]:
+    """Where DeepSpeed's collectives lie compiled, for this very Python."""
+    plans = (Path.home() / ".cache/torch_extensions").glob("*/deepspeed_shm_comm/build.ninja")
+    return [plan.parent for plan in plans if (plan.parent / "deepspeed_shm_comm.so").is_file() and sys.prefix in plan.read_text()]
 
 
 def deepspeed(**settings: Any) -> Settings:
@@ -104,10 +110,23 @@ def test_ranks_die_with_their_worker(tmp_path: Path) -> None:
 
 
 @needs_deepspeed
-@pytest.mark.skipif(
-    not list(COMPILED.glob("*/deepspeed_shm_comm/*.so")), reason="framework.collectives=shm was not used here yet; it compiles for a minute"
-)
+def test_a_rank_that_hangs_ends_the_point_after_its_time(tmp_path: Path) -> None:
+    run = point(deepspeed(tp=2))
+    worker = ResidentWorker(run, tmp_path / "log", Slot())
+    worker.load(run)
+    children = psutil.Process(worker._process.pid).children(recursive=True)
+    next(child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())).suspend()
+    with pytest.raises(JobLost, match="no answer within") as lost:
+        worker.measure(replace(run, timeout_s=2.0), lambda *_: None)
+    assert lost.value.status is Status.timeout
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+@needs_deepspeed
+@pytest.mark.skipif(not compiled_here(), reason="framework.collectives=shm was not used here yet; it compiles for a minute")
 def test_the_ranks_can_meet_in_shared_memory_and_leave_it_clean(tmp_path: Path) -> None:
+    for folder in compiled_here():
+        (folder / "lock").touch()  # as left by a process that was killed while it compiled
     run = point(deepspeed(tp=2, collectives=Collectives.shm))
     assert measured(run, tmp_path, lambda _: None if no_shared_buffers() else pytest.fail("named buffers")).engine["collectives"] == "shm"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import tempfile
@@ -175,14 +176,32 @@ class Rank:
 
         if self._settings.tp == 1:
             return
-        if self._device == "cpu" and self._settings.collectives is Collectives.gloo:
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        if self._device == "cpu":
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = self._settings.collectives is Collectives.shm
+        if self._device == "cpu" and self._settings.collectives is Collectives.shm:
+            _compile_collectives()
         backend = "nccl" if self._device != "cpu" else "gloo"
         deepspeed.init_distributed(
             backend, auto_mpi_discovery=False, init_method=f"file://{self._store}", rank=self._rank, world_size=self._settings.tp
         )
         torch.distributed.barrier()
         _unlink_shared_memory()
+
+
+def _compile_collectives() -> None:
+    """Compile DeepSpeed's collectives, or find them compiled.
+
+    Whoever is killed while torch compiles leaves torch's lock behind, and all later processes wait for it for ever.
+    A lock of the kernel's dies with its holder: while we have it, a lock of torch's is a dead one.
+    """
+    from deepspeed.accelerator import get_accelerator
+    from torch.utils.cpp_extension import _get_build_directory
+
+    folder = Path(_get_build_directory("deepspeed_shm_comm", verbose=False))
+    with (folder / "bench.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        (folder / "lock").unlink(missing_ok=True)
+        get_accelerator().create_op_builder("ShareMemCommBuilder").load()
 
 
 def _unlink_shared_memory() -> None:
