@@ -20,7 +20,7 @@ from bench.sweep.grid import compose_sweep
 from tests.perf.figures import ROOT, Figure
 from tests.perf.orchestration import bare_generate_s
 
-_MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); time.sleep(1e6)"
+_MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); print(flush=True); time.sleep(1e6)"
 
 
 def cost_of_watching(pairs: int = 12, new_tokens: int = 100) -> list[Figure]:
@@ -33,8 +33,10 @@ def cost_of_watching(pairs: int = 12, new_tokens: int = 100) -> list[Figure]:
     watched: list[float] = []
     alone: list[float] = []
     again: list[float] = []
-    monitor = subprocess.Popen([sys.executable, "-c", _MONITOR], cwd=ROOT)
+    monitor = subprocess.Popen([sys.executable, "-c", _MONITOR], cwd=ROOT, stdout=subprocess.PIPE)
     try:
+        assert monitor.stdout is not None
+        monitor.stdout.readline()  # it has started
         bare_generate_s(framework, prompts, new_tokens)
         for _ in range(pairs):
             for state, times in ((signal.SIGCONT, watched), (signal.SIGSTOP, alone), (signal.SIGSTOP, again)):
@@ -47,7 +49,9 @@ def cost_of_watching(pairs: int = 12, new_tokens: int = 100) -> list[Figure]:
     extra = median(a / b for a, b in zip(watched, alone, strict=True)) - 1
     noise = median(a / b for a, b in zip(again, alone, strict=True)) - 1
     return [
-        Figure("latency beside the system monitor (1 s) over latency without", f"{extra:+.2%}", "≤ 0.5 %", extra <= 0.005),
+        Figure(
+            "latency beside the system monitor (1 s) over latency without", f"{extra:+.2%}", "≤ 0.5 % + noise", extra <= 0.005 + abs(noise)
+        ),
         Figure("without over itself (noise)", f"{noise:+.2%}"),
         _cost_of_counters(),
     ]
