@@ -17,15 +17,8 @@ from bench.measure.ceilings import DeviceCeilings, HostCeilings, NoCeilings
 from bench.measure.limits import limits
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of
+from tests.test_roofline import LLAMA
 
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-}
 CPU = DeviceCeilings("cpu", 2, 2e9, 1e9, {"fp32": 1e12}, 0)
 
 
@@ -96,7 +89,7 @@ def test_mfu_and_mbu_are_shares_of_the_ceilings() -> None:
     columns = limits(point, seen(1.0), 1.0, ttft_s=0.5, tpot_s=0.25, host=HostCeilings("now", (CPU,)))
     shape = seen(1.0).shape
     assert columns["prefill_mfu"] == pytest.approx(prefill_flops(shape, 1, 16) / 0.5 / 1e12)
-    kv_bytes = 2 * 3 * 64 * 4
+    kv_bytes = 2 * 3 * 32 * 4
     assert columns["decode_mbu"] == pytest.approx((shape.matmul_params * 4 + 17.5 * kv_bytes) / 0.25 / 2e9)
     assert columns["floor_s"] < 1.0
     assert columns["suspect"] == []
