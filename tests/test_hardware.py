@@ -13,19 +13,12 @@ from bench.config import ModelConfig, RunConfig
 from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.hf import Settings
 from bench.measure import ceilings
-from bench.measure.ceilings import DeviceCeilings, HostCeilings, NoCeilings
+from bench.measure.ceilings import CeilingKeeper, DeviceCeilings, HostCeilings, NoCeilings
 from bench.measure.limits import limits
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of
+from tests.test_roofline import LLAMA
 
-LLAMA = {
-    "model_type": "llama",
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-}
 CPU = DeviceCeilings("cpu", 2, 2e9, 1e9, {"fp32": 1e12}, 0)
 
 
@@ -59,6 +52,30 @@ def test_the_best_of_two_measurements_counts() -> None:
     best = CPU.best_of(busy)
     assert (best.read_bytes_per_s, best.copy_bytes_per_s) == (2e9, 3e9)
     assert best.flops_per_s == {"fp32": 2e12, "bf16": 1.0}
+
+
+def keeper_that_measures(monkeypatch: pytest.MonkeyPatch, may_repeat: bool = True) -> tuple[CeilingKeeper, list[str]]:
+    monkeypatch.setattr(ceilings, "measure", lambda host, before: HostCeilings("now", (CPU,)))
+    return CeilingKeeper(may_repeat=may_repeat), []
+
+
+def test_ceilings_are_measured_before_the_first_job_and_once_more_when_a_row_beats_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, said = keeper_that_measures(monkeypatch)
+    for _ in range(3):
+        keeper.ensure(run(), said.append)
+    assert keeper.known is not None
+    assert len(said) == 1
+    assert [keeper.raised(run(), said.append) for _ in range(3)] == [True, False, False]
+    assert len(said) == 2
+
+
+def test_nothing_is_measured_for_who_does_not_want_it_or_beside_other_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, said = keeper_that_measures(monkeypatch, may_repeat=False)
+    keeper.ensure(run(ceilings=False), said.append)
+    keeper.ensure(RunConfig(ModelConfig(name="tiny", architecture=LLAMA), FakeSettings(name="fake")), said.append)
+    assert keeper.known is None
+    assert not keeper.raised(run(), said.append)
+    assert said == []
 
 
 def test_a_probe_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +113,7 @@ def test_mfu_and_mbu_are_shares_of_the_ceilings() -> None:
     columns = limits(point, seen(1.0), 1.0, ttft_s=0.5, tpot_s=0.25, host=HostCeilings("now", (CPU,)))
     shape = seen(1.0).shape
     assert columns["prefill_mfu"] == pytest.approx(prefill_flops(shape, 1, 16) / 0.5 / 1e12)
-    kv_bytes = 2 * 3 * 64 * 4
+    kv_bytes = 2 * 3 * 32 * 4
     assert columns["decode_mbu"] == pytest.approx((shape.matmul_params * 4 + 17.5 * kv_bytes) / 0.25 / 2e9)
     assert columns["floor_s"] < 1.0
     assert columns["suspect"] == []

@@ -105,8 +105,8 @@ class CeilingKeeper:
     """The ceilings while jobs run: from the cache, else measured before the first job that needs them."""
 
     known: HostCeilings | None = None
+    may_repeat: bool = True  # false where other jobs may be running
     _sought: bool = False
-    _measured_again: bool = False
 
     def ensure(self, run: RunConfig, note: Callable[[str], None]) -> None:
         if self._sought or not _wanted(run):
@@ -118,9 +118,9 @@ class CeilingKeeper:
 
     def raised(self, run: RunConfig, note: Callable[[str], None]) -> bool:
         """Called when a row beats its ceiling: more often than a wrong row, that is a ceiling from a busy moment."""
-        if self._measured_again or not _wanted(run):
+        if not self.may_repeat or not _wanted(run):
             return False
-        self._measured_again = True
+        self.may_repeat = False
         self._measure(note)
         return True
 

@@ -67,7 +67,6 @@ class SystemMonitor:
         self._samples.clear()
         self._stop.clear()
         self._start_ram_bytes = psutil.virtual_memory().used
-        psutil.cpu_percent()  # the first call only sets the mark from which the next one counts
         self._thread = threading.Thread(target=self._watch, name="system-monitor", daemon=True)
         self._thread.start()
 
@@ -82,6 +81,7 @@ class SystemMonitor:
 
     def _watch(self) -> None:
         started = self.clock()
+        psutil.cpu_percent()  # a thread's first call only sets the mark from which its next one counts
         while not self._stop.wait(self.interval):
             self._samples.append(_sample(self.clock() - started, read_gpus()))
 

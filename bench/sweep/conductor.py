@@ -16,6 +16,7 @@ from bench import machine
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName
 from bench.machine import Machine
+from bench.measure.ceilings import CeilingKeeper
 from bench.results import Row, Store
 from bench.sweep.claims import Claims
 from bench.sweep.cluster import collect
@@ -99,9 +100,12 @@ class _Sweep:
 
     def local(self, observer: Observer) -> int:
         gate = _Gate(self.store, self.claims, self.names, self.plan.ledger)
+        ceilings = CeilingKeeper(may_repeat=self.placement.workers == 1)
+        for job in self.plan.todo:
+            ceilings.ensure(job.run, observer.note)  # before any worker starts: it needs the host to itself
 
         def make_runner(slot: Slot) -> GroupRunner:
-            return GroupRunner(self.store, observer, self.plan.ledger, gate, slot)
+            return GroupRunner(self.store, observer, self.plan.ledger, gate, slot, ceilings)
 
         if self.plan.todo:
             run_locally(self.plan.groups, make_runner, self.placement.workers)

@@ -44,8 +44,8 @@ class GroupRunner:
     ledger: Ledger = field(default_factory=Ledger)
     may_run: Claim = lambda job: True
     slot: Slot = field(default_factory=Slot)
+    ceilings: CeilingKeeper = field(default_factory=CeilingKeeper)
     stopped_by: str | None = None
-    _ceilings: CeilingKeeper = field(default_factory=CeilingKeeper)
     _worker: ResidentWorker | None = None
     _loaded_key: str | None = None
     _noisy_key: JobKey | None = None
@@ -71,7 +71,7 @@ class GroupRunner:
     def _run_one(self, job: Job) -> None:
         started_at = datetime.now(UTC)
         monitor = SystemMonitor(job.run.measure.interval_s) if job.run.measure.system_metrics else None
-        self._ceilings.ensure(job.run, self.observer.note)  # before the model of the first job takes the memory
+        self.ceilings.ensure(job.run, self.observer.note)  # before the model of the first job takes the memory
         outcome = self._pruned(job) or self._measured(job, monitor)
         if self.stopped_by and outcome.status is not Status.ok:
             outcome = Outcome(Status.interrupted, self.stopped_by)
@@ -83,9 +83,9 @@ class GroupRunner:
 
     def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
         history = monitor.get_history() if monitor else None
-        row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
-        if row.get("suspect") and self._ceilings.raised(job.run, self.observer.note):
-            row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self._ceilings.known, history))
+        row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self.ceilings.known, history))
+        if row.get("suspect") and self.ceilings.raised(job.run, self.observer.note):
+            row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self.ceilings.known, history))
         return row
 
     def _pruned(self, job: Job) -> Outcome | None:
