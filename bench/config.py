@@ -148,6 +148,7 @@ class SweepConfig:
 
     zip: list[str] = field(default_factory=list)  # axes that advance together: ["batch_size,input_tokens"]
     exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=mpt_30b,hardware=a100_40gb"]
+    also: dict[str, list[str]] = field(default_factory=dict)  # settings of a part: {framework=pace: [framework.kv_cache_type=PAGED]}
 
 
 MAX_BATCH = "max"

@@ -6,6 +6,8 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import hydra
@@ -54,17 +56,25 @@ def run_points(points: Sequence[RunConfig], placement: Placement | None = None) 
         raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
 
 
+def _tell(notes: Sequence[str]) -> None:
+    print("not carried over, or not the same here:", *notes, sep="\n  ", file=sys.stderr)
+
+
 def main() -> None:
     if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):  # Hydra's own page takes it three times as long, to say less
         print(help_page(CONF), end="")
         return
+    from bench.importers import with_sweep_from_file
+
     register_schemas()
     os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *sys.argv[1:]])
     # Hydra would print its own exceptions in its own way; this makes it hand them to us instead.
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        one_point()
+        with TemporaryDirectory(prefix="bench-from-") as folder:
+            sys.argv[1:] = with_sweep_from_file(sys.argv[1:], Path(folder), _tell)
+            one_point()
         if _single:
             run_points([to_run_config(_single[0])])
     except KeyboardInterrupt:

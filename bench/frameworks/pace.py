@@ -17,7 +17,7 @@ from bench.roofline import ModelShape
 
 _BACKENDS = ("NATIVE", "JIT", "TPP", "IMBPS", "AOCLDLP")
 _ATTENTION_BACKENDS = ("JIT", "NATIVE", "SLAB", "PAGED")
-_OPERATORS = ("Norm", "QKVProjection", "RoPE", "Attention", "OutProjection", "MLP", "LMHead")
+OPERATORS = ("Norm", "QKVProjection", "RoPE", "Attention", "OutProjection", "MLP", "LMHead")
 # What its kernels execute without asking: on a CPU that lacks them, the process would die of an illegal instruction.
 _CPU_FLAGS = ("avx512f", "avx512_bf16")
 
@@ -51,8 +51,8 @@ class Settings(FrameworkConfig):
     def check(self, run: RunConfig) -> None:
         for operator, backend in self.llm_operators.items():
             key = f"framework.llm_operators.{operator}"
-            if operator not in _OPERATORS:
-                raise InvalidSetting(key, backend, f"PACE has no such operator; it has {', '.join(_OPERATORS)}")
+            if operator not in OPERATORS:
+                raise InvalidSetting(key, backend, f"PACE has no such operator; it has {', '.join(OPERATORS)}")
             known = _ATTENTION_BACKENDS if operator == "Attention" else _BACKENDS
             if backend not in known:
                 raise InvalidSetting(key, backend, f"choose one of {', '.join(known)}")
@@ -195,7 +195,7 @@ def _operators(wanted: dict[str, str]) -> Any:
     from pace.llm import LLMBackendType, LLMOperatorType, OperatorConfig
     from pace.llm.attention import AttentionBackendType
 
-    kinds = {name: AttentionBackendType if name == "Attention" else LLMBackendType for name in _OPERATORS}
+    kinds = {name: AttentionBackendType if name == "Attention" else LLMBackendType for name in OPERATORS}
     return OperatorConfig(**{LLMOperatorType[name]: kinds[name][backend] for name, backend in wanted.items()})
 
 

@@ -1,0 +1,67 @@
+"""Foreign benchmark configurations become named sweeps, which the same commands run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.errors import InvalidSetting
+from bench.importers import amd_pace, llm_foundry
+from bench.importers.named_sweep import HEADER, NamedSweep, file_name
+from bench.importers.reader import Reader, read
+from bench.sweep.compose import CONF
+
+_FROM = "+from="
+_MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info")
+
+
+def convert(file: Path, name: str | None = None) -> NamedSweep:
+    """The sweep that a configuration of llm-foundry or AMD PACE describes. Raises InvalidSetting for any other file."""
+    content = read(file)
+    known = [importer for importer in (llm_foundry, amd_pace) if len(importer.KEYS & set(content)) >= 2]
+    if not known:
+        formats = f"{llm_foundry.FORMAT} (.yaml) or {amd_pace.FORMAT} (.json)"
+        keys = ", ".join(content) or "none"
+        raise InvalidSetting("FILE", file, f"is no benchmark configuration of {formats}, by its keys: {keys}; name another file")
+    reader, sweep = Reader(content), NamedSweep(file.stem, f"{file.name}, a benchmark configuration of {known[0].FORMAT}")
+    known[0].fill(sweep, reader)
+    sweep.notes += reader.finish()
+    sweep.name = file_name(name or sweep.name)
+    return sweep
+
+
+def run_argument(sweep: Path) -> str:
+    """How `bench-run -m` is told to run this file."""
+    named = sweep.parent.resolve() == (CONF / "sweeps").resolve()
+    return f"+sweeps={sweep.stem}" if named else f"+from={sweep}"
+
+
+def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[[list[str]], None] | None = None) -> list[str]:
+    """Arguments for Hydra, with +from=FILE replaced by a named sweep that is written below `folder`.
+
+    FILE is a named sweep from anywhere, or a foreign configuration; `tell` gets what of that could not be carried over.
+    """
+    files = [Path(argument.removeprefix(_FROM)).expanduser() for argument in arguments if argument.startswith(_FROM)]
+    if not files:
+        return list(arguments)
+    # A name that no other sweep has, since Hydra takes the first of that name on its path.
+    target = folder / "sweeps" / f"{file_name(files[0].stem)}-{folder.name}.yaml"
+    target.parent.mkdir(parents=True)
+    if _is_named_sweep(files[0]):
+        shutil.copy(files[0], target)
+    else:
+        sweep = convert(files[0])
+        target.write_text(sweep.as_yaml())
+        if tell:
+            tell(sweep.notes)
+    found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps={target.stem}"]
+    replaced = [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
+    return replaced if any(argument.partition("=")[0] in _MODES for argument in arguments) else ["-m", *replaced]
+
+
+def _is_named_sweep(file: Path) -> bool:
+    try:
+        return HEADER in file.read_text().splitlines()[:3]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting("+from", file, f"cannot be read ({error}); name a YAML or JSON file") from error

@@ -1,0 +1,43 @@
+"""Which points, in what order, in which process. From Python: sweep.run(batch_size=[1, 2, 4])."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+
+
+def run(*arguments: str, **settings: Any) -> Path:
+    """Measure a grid on this machine as `bench-run -m` does, and return the folder with its rows.
+
+    A list is swept: run(model="llama_28m", batch_size=[1, 2, 4]). Arguments are those of the command
+    line: run("+sweeps=demo", "batch_size=1,2,4,...,64", "model.dtype=bf16"). Jobs that have their row
+    are not run again. Raises BenchError, as PointsFailed where a point has no result.
+    """
+    from rich.console import Console
+
+    from bench.errors import PointsFailed
+    from bench.sweep.conductor import run_sweep
+    from bench.sweep.grid import typed
+
+    sweep = run_sweep(points(*arguments, *(typed(key, value) for key, value in settings.items())), Console())
+    if sweep.failed:
+        raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
+    return sweep.folder
+
+
+def points(*arguments: str) -> list[RunConfig]:
+    """The points of `bench-run -m ARGUMENTS`, checked and not run. Raises BenchError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bench.errors import BenchError
+    from bench.sweep.compose import explain
+    from bench.sweep.grid import compose_sweep
+
+    try:
+        return compose_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BenchError(explain(error)) from error

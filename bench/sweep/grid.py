@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
     """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
 
-    Axes named in sweep.zip advance together, and combinations that sweep.exclude names are left out.
+    Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
+    out, and those that sweep.also names get settings of their own.
     """
     lines = [*(f"{key}={values}" for key, values in params.items()), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
@@ -38,7 +41,24 @@ def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], ar
     blocks += [[(line,) for line in lines] for key, lines in axes.items() if key not in zipped]
     points = [[line for block in point for line in block] for point in product(*blocks)]
     excluded = [_keys(spec) for spec in settings.exclude]
-    return [point for point in points if not any(set(combination) <= set(point) for combination in excluded)]
+    kept = [point for point in points if not any(set(combination) <= set(point) for combination in excluded)]
+    also = [(_keys(spec), lines) for spec, lines in settings.also.items()]
+    return [[*point, *(line for part, lines in also if set(part) <= set(point) for line in lines)] for point in kept]
+
+
+def typed(key: str, value: Any) -> str:
+    """`key=value` as one types it; a list is swept."""
+    if isinstance(value, Mapping):
+        return f"++{key}={_spelled(value)}"  # its keys are new ones
+    return f"{key}={','.join(map(_spelled, value)) if isinstance(value, list | tuple) else _spelled(value)}"
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_spelled(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./:@$?{}+-]+", value):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _keys(spec: str) -> list[str]:

@@ -1,0 +1,129 @@
+"""llm-foundry's scripts/inference/benchmarking/yamls/*.yaml as named sweeps of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.errors import InvalidSetting
+from bench.importers import known_models
+from bench.importers.named_sweep import NamedSweep
+from bench.importers.reader import Reader
+from bench.roofline import shape_of
+from bench.units import format_count
+
+FORMAT = "llm-foundry"
+# What tells such a file from others.
+KEYS = frozenset({"benchmark_name", "batch_sizes", "input_lengths", "output_lengths", "num_batches"})
+
+_SIZES = ("d_model", "n_heads", "n_layers", "expansion_ratio", "max_seq_len", "vocab_size")
+_NEWER_PLACES = {"ffn_config.expansion_ratio": "expansion_ratio"}
+
+
+def fill(sweep: NamedSweep, reader: Reader) -> None:
+    """Raises InvalidSetting for a model that nothing here can stand for."""
+    sweep.name = reader.take("benchmark_name") or sweep.name
+    tokenizer = _take_tokenizer(reader, sweep)
+    _take_model(reader, sweep, tokenizer)
+    _take_placement(reader, sweep)
+    _take_grid(reader, sweep)
+
+
+def _take_grid(reader: Reader, sweep: NamedSweep) -> None:
+    for theirs, ours in (("batch_sizes", "batch_size"), ("input_lengths", "input_tokens"), ("output_lengths", "output_tokens")):
+        sweep.settings[ours] = reader.take(theirs) or [1]
+    sweep.settings["num_runs"] = runs = reader.take("num_batches", 5)
+    sweep.settings["warmup_runs"] = reader.take("num_warmup_batches", 3)
+    sweep.settings["generation.use_cache"] = reader.take("use_cache", True)
+    if isinstance(runs, int) and runs < 6:
+        sweep.notes.append(f"num_batches={runs}: kept, but an interval for the median takes 6 repeats: num_runs=6")
+    sweep.notes.append("latency: here the median of the repeats, there their mean; bench-convert --to llm-foundry prints the mean")
+
+
+def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
+    device, _, index = str(reader.take("device") or "auto").partition(":")
+    sweep.choices["hardware"] = device
+    if index not in ("", "0"):
+        sweep.notes.append(f"device={device}:{index}: the first visible device is used; set hardware.env.CUDA_VISIBLE_DEVICES={index}")
+    sweep.settings["model.dtype"] = dtype = reader.take("model_dtype", "fp32")
+    reader.note("autocast_dtype", f"there is no autocast here: weights and activations are {dtype}")
+    deepspeed = reader.take("use_deepspeed", False)
+    sweep.choices["framework"] = "deepspeed_tp" if deepspeed else "hf"
+    if deepspeed:
+        sweep.notes.append(
+            "use_deepspeed=true: the script asks for fused kernels, which DeepSpeed silently leaves out where it has none, as for MPT; "
+            "here they are off, and framework.kernel_inject=true asks for them or fails"
+        )
+
+
+def _take_tokenizer(reader: Reader, sweep: NamedSweep) -> str | None:
+    name: str | None = reader.take("tokenizer.name")
+    if name:
+        sweep.settings["model.tokenizer"] = name
+    reader.note("tokenizer_name", "tokenizer.name is what the script uses", unless=(None, name))
+    reader.note("tokenizer", "prompts have their exact length without it")
+    reader.take("max_seq_len")  # only there to be interpolated
+    return name
+
+
+def _take_model(reader: Reader, sweep: NamedSweep, tokenizer: str | None) -> None:
+    kind = reader.take("model.name")
+    if kind == "mpt_causal_lm":
+        _take_mpt(reader, sweep)
+    elif kind == "hf_causal_lm":
+        _take_pretrained(reader, sweep)
+    else:
+        raise InvalidSetting("model.name", kind, "is no model that can be converted; mpt_causal_lm and hf_causal_lm are")
+    reader.note("model.tokenizer_name", "tokenizer.name is what the script uses", unless=(None, tokenizer))
+    reader.note("model.init_device", "weights are made where they are used")
+
+
+def _take_mpt(reader: Reader, sweep: NamedSweep) -> None:
+    architecture: dict[str, Any] = {"model_type": "mpt"}
+    for key in (*_SIZES, *_NEWER_PLACES):
+        value = reader.take(f"model.{key}")
+        if value is not None:
+            architecture[_NEWER_PLACES.get(key, key)] = value
+    _choose_mpt(architecture, sweep)
+    for dropout in ("attn_pdrop", "resid_pdrop", "emb_pdrop", "attn_config.attn_pdrop"):
+        reader.note(f"model.{dropout}", "nothing is dropped out during inference", unless=(None, 0, 0.0))
+    reader.note("model.init_std", "random weights have a deviation of their own; speed does not depend on it")
+    reader.note("model.init_config", "random weights are initialised in one way; speed does not depend on it")
+    reader.note("model.no_bias", "transformers' MPT has no biases", unless=(True,))
+    reader.note("model.attn_config.attn_impl", "transformers' MPT has eager attention only")
+    alibi = reader.take("model.attn_config.alibi", False)
+    if not alibi:
+        sweep.notes.append("model.attn_config.alibi=false: transformers' MPT has ALiBi in place of learned positions")
+    reader.note("model.learned_pos_emb", "transformers' MPT has ALiBi in place of learned positions", unless=(None, False))
+    reader.note("model.attn_config", "transformers' MPT computes its attention in one way", unless=(None, False))
+
+
+def _choose_mpt(architecture: dict[str, Any], sweep: NamedSweep) -> None:
+    model = known_models.nearest(architecture)
+    assert model is not None  # conf/model/ has MPTs
+    sweep.choices["model"] = model.option
+    changed = known_models.differences(architecture, model)
+    if not changed:
+        return
+    shape = shape_of({**model.architecture, **architecture})
+    if shape and set(changed) - {"vocab_size", "max_seq_len"}:
+        sweep.settings["model.name"] = f"MPT-{format_count(shape.n_params)}"
+    sweep.settings |= {f"model.architecture.{key}": value for key, value in changed.items()}
+
+
+def _take_pretrained(reader: Reader, sweep: NamedSweep) -> None:
+    path = reader.need("model.pretrained_model_name_or_path")
+    known = known_models.by_hub_name(path)
+    if reader.take("model.pretrained", True) or not known:
+        sweep.choices["model"] = "pretrained"
+        sweep.settings["model.path"] = path
+    else:
+        sweep.choices["model"] = known.option
+    if trusts := reader.take("model.trust_remote_code"):
+        sweep.settings["model.trust_remote_code"] = trusts
+    overrides = reader.take_all("model.config_overrides")
+    sweep.notes += [
+        f"model.config_overrides.{key}={value}: set model.architecture.{key} where weights are random" for key, value in overrides.items()
+    ]
+    reader.note("model.use_auth_token", "log in with `hf auth login`, or set HF_TOKEN", unless=(None, False))
+    if reader.take("model.use_flash_attention_2", False):
+        sweep.settings["framework.attention"] = "flash_attention_2"

@@ -1,0 +1,70 @@
+"""A sweep as a file: what an importer fills in, and how it is spelled in YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from bench.sweep.grid import typed
+
+HEADER = "# @package _global_"
+
+_PAGE = """\
+{header}
+# Converted from {source}.
+{notes}defaults:
+{choices}
+
+{settings}"""
+
+
+@dataclass
+class NamedSweep:
+    name: str
+    source: str  # what it was converted from
+    choices: dict[str, str] = field(default_factory=dict)  # model: mpt_7b
+    settings: dict[str, Any] = field(default_factory=dict)  # by dotted key; a list of several values is swept
+    only_with: dict[str, dict[str, Any]] = field(default_factory=dict)  # framework=pace: settings that only it has
+    notes: list[str] = field(default_factory=list)
+
+    def as_yaml(self) -> str:
+        swept = {key: values for key, values in self.settings.items() if isinstance(values, list) and len(values) > 1}
+        fixed = {key: value[0] if isinstance(value, list) else value for key, value in self.settings.items() if key not in swept}
+        tree = _tree({"name": self.name, **fixed})
+        if self.only_with:
+            tree["sweep"] = {"also": {part: [typed(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}
+        if swept:
+            params = (typed(key, values).partition("=") for key, values in swept.items())
+            tree["hydra"] = {"sweeper": {"params": {key: values for key, _, values in params}}}
+        return _PAGE.format(
+            header=HEADER,
+            source=self.source,
+            notes="".join(f"{line}\n" for line in self._commented_notes()),
+            choices="\n".join(f"  - override /{group}: {option}" for group, option in self.choices.items()),
+            settings=OmegaConf.to_yaml(OmegaConf.create(tree)),
+        )
+
+    def _commented_notes(self) -> list[str]:
+        if not self.notes:
+            return []
+        return ["# Not carried over, or not the same here:", *(f"#   {' '.join(note.split())}" for note in self.notes)]
+
+
+def file_name(name: str) -> str:
+    """A name that a file can have, and that needs no quotes on a command line."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "sweep"
+
+
+def _tree(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, last = key.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree

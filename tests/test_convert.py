@@ -1,0 +1,64 @@
+"""bench-convert as its user meets it: what it writes, prints and refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import convert
+from bench.sweep.compose import CONF
+from tests.test_importers import FOUNDRY, PACE, changed, write
+
+
+def command(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["bench-convert", *arguments])
+    convert.main()
+
+
+def test_a_file_becomes_a_named_sweep_and_the_next_command_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, tmp_path, str(write(tmp_path, FOUNDRY)))
+    sweep = f"sweeps/{FOUNDRY['benchmark_name']}.yaml"
+    assert (tmp_path / sweep).is_file()
+    printed = capsys.readouterr().out
+    assert "attn_impl=triton" in printed
+    assert f"wrote {sweep}, a sweep of 7 points" in printed
+    assert f"python -m bench.run -m +from={sweep}" in printed
+
+
+def test_the_name_follows_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(monkeypatch, tmp_path, str(write(tmp_path, PACE)), "--out", "mine.yaml")
+    assert "\nname: mine\n" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_a_sweep_where_hydra_finds_it_is_run_by_its_name() -> None:
+    from bench.importers import run_argument
+
+    assert run_argument(CONF / "sweeps" / "demo.yaml") == "+sweeps=demo"
+
+
+def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = write(tmp_path, FOUNDRY)
+    command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
+    command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
+    (tmp_path / "mine.yaml").write_text("name: edited\n")
+    with pytest.raises(SystemExit, match=r"mine.yaml: is there already, with other content"):
+        command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.yaml",), r"bench-convert: FILE=missing.yaml: cannot be read \(No such file"),
+        (("old.yaml", "--to", "csv"), r"--to=csv: exports a folder of results"),
+        (("old.yaml", "--out", "/proc/mine.yaml"), r"--out=/proc/mine.yaml: cannot be written"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str) -> None:
+    write(tmp_path, changed(FOUNDRY))
+    with pytest.raises(SystemExit, match=message):
+        command(monkeypatch, tmp_path, *arguments)
