@@ -37,7 +37,7 @@ PUBLISHED: dict[str, tuple[int, int, int, int, int, int, float]] = {
     "phi_4_mini": (3072, 32, 24, 8, 200064, 131072, 3_836),
     "mixtral_8x7b": (4096, 32, 32, 8, 32000, 32768, 46_703),
 }
-FILES = sorted(path.stem for path in CONF.glob("*.yaml"))
+FILES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "pretrained")
 SMALL = [name for name in FILES if name not in PUBLISHED]
 
 

@@ -45,7 +45,7 @@ class Ranks:
         self._ending = False
         for rank in range(1, count):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=_serve, args=(make_engine, rank, theirs), name=f"rank {rank}", daemon=True)
+            process = spawn.Process(target=_serve, args=(make_engine, rank, theirs, os.getpid()), name=f"rank {rank}", daemon=True)
             process.start()
             theirs.close()
             self._connections.append(ours)
@@ -109,8 +109,10 @@ class Ranks:
         os._exit(abs(code))
 
 
-def _serve(make_engine: MakeEngine, rank: int, connection: Connection) -> None:
+def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:  # it died before we could ask to die with it
+        os._exit(1)
     engine = make_engine(rank)
     while True:
         try:
