@@ -117,7 +117,10 @@ def test_workers_side_by_side_run_every_group_once(bench_run: Command, tmp_path:
 def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "bench.run", "-m", "batch_size=1,2,4", "framework.step_s=0.4", *FAST]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # A test run in a shell's background inherits that Ctrl-C is ignored.
+    heeds_interrupts = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes, **heeds_interrupts) as sweep:  # type: ignore[call-overload]
         assert sweep.stdout
         while "1/3 ok" not in (line := sweep.stdout.readline()):
             assert line
