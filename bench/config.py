@@ -131,7 +131,7 @@ class DataConfig:
     source: PromptSource = PromptSource.random  # random tokens, the embedded prose, or a dataset
     path: Optional[str] = None  # source=dataset: hub id, or a local .jsonl, .json, .csv, .parquet or .txt
     subset: Optional[str] = None  # the dataset's configuration name, where it has several
-    split: str = "train"
+    split: str = "train"  # the part of the dataset
     column: str = "text"  # the column that holds the text
 
 

@@ -20,8 +20,8 @@ _DESCRIPTION = """\
 Convert a benchmark configuration of llm-foundry (YAML) or AMD PACE (JSON) to a named sweep, or a sweep's
 results to another format.
 
-  python -m bench.convert 7b.yaml                           writes sweeps/NAME.yaml and says how to run it
-  python -m bench.convert benchmark_config.json --out sweeps/mine.yaml
+  python -m bench.convert 7b.yaml                           writes conf/sweeps/NAME.yaml and says how to run it
+  python -m bench.convert benchmark_config.json --out mine.yaml
   python -m bench.convert outputs/demo --to csv             prints the rows
   python -m bench.convert outputs/demo --to pace-json --out results.json
 
@@ -40,12 +40,12 @@ def main() -> None:
 
 
 def _convert(file: Path, to: str | None, out: Path | None) -> None:
-    from bench.importers import convert, run_argument
+    from bench.importers import convert, run_argument, sweeps_folder
 
     if to:
         raise InvalidSetting("--to", to, f"exports a folder of results, and {file} is none; leave it out to convert a configuration")
     sweep = convert(file, out.stem if out else None)
-    target, text = out or Path("sweeps", f"{sweep.name}.yaml"), sweep.as_yaml()
+    target, text = out or sweeps_folder() / f"{sweep.name}.yaml", sweep.as_yaml()
     if target.exists() and target.read_text() != text:
         raise InvalidSetting("--out", target, "is there already, with other content; delete it, or name another file")
     _write(target, text)
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"formats of results:\n{formats}\nbench-run +from=FILE converts and runs in one go, and leaves no file behind.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a configuration, or a sweep's output folder")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: sweeps/NAME.yaml; results: the terminal)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: conf/sweeps/NAME.yaml; results: the terminal)")
     parser.add_argument("--to", choices=FORMATS, help="format of exported results (default: csv)")
     return parser
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import convert
-from bench.sweep.compose import CONF
+from bench.importers import run_argument, sweeps_folder
+from tests.conftest import ROOT
 from tests.test_importers import FOUNDRY, PACE, changed, write
 
 
@@ -22,12 +23,12 @@ def test_a_file_becomes_a_named_sweep_and_the_next_command_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command(monkeypatch, tmp_path, str(write(tmp_path, FOUNDRY)))
-    sweep = f"sweeps/{FOUNDRY['benchmark_name']}.yaml"
+    sweep = f"conf/sweeps/{FOUNDRY['benchmark_name']}.yaml"
     assert (tmp_path / sweep).is_file()
     printed = capsys.readouterr().out
     assert "attn_impl=triton" in printed
     assert f"wrote {sweep}, a sweep of 7 points" in printed
-    assert f"python -m bench.run -m +from={sweep}" in printed
+    assert f"python -m bench.run -m +sweeps={FOUNDRY['benchmark_name']}" in printed
 
 
 def test_the_name_follows_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,10 +36,11 @@ def test_the_name_follows_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "\nname: mine\n" in (tmp_path / "mine.yaml").read_text()
 
 
-def test_a_sweep_where_hydra_finds_it_is_run_by_its_name() -> None:
-    from bench.importers import run_argument
-
-    assert run_argument(CONF / "sweeps" / "demo.yaml") == "+sweeps=demo"
+def test_in_a_checkout_the_sweep_lies_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert sweeps_folder() == Path("sweeps")
+    assert run_argument(Path("sweeps/demo.yaml")) == "+sweeps=demo"
+    assert run_argument(Path("mine.yaml")) == "+from=mine.yaml"
 
 
 def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

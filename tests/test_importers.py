@@ -154,6 +154,14 @@ def test_a_hub_model_of_llm_foundry_is_pretrained_or_has_our_architecture(
     assert (points[0].model.weights, points[0].model.name) == (weights, name)
 
 
+def test_a_hub_model_that_is_not_known_is_loaded_with_its_weights_and_that_is_told(tmp_path: Path) -> None:
+    model = {"name": "hf_causal_lm", "pretrained_model_name_or_path": "someone/something", "pretrained": False}
+    [point], told = points_of(tmp_path, {**FOUNDRY, "model": model, "batch_sizes": [1], "benchmark_name": "two words"})
+    assert (point.model.weights, point.model.path, point.name) == (Weights.pretrained, "someone/something", "two-words")
+    assert any("model.pretrained=false" in note for note in told)
+    assert "two words: is called two-words here, as its folder of results" in told
+
+
 def test_a_pace_file_compares_frameworks_and_only_pace_gets_its_settings(tmp_path: Path) -> None:
     points, told = points_of(tmp_path, PACE)
     pace, hf = points

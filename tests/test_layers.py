@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"measure"},
     {"sweep"},
     {"analysis", "importers"},
-    {"run", "report", "compare", "convert", "hardware"},
+    {"run", "report", "compare", "convert", "hardware", "plots"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # report is called by run at the end of a sweep.
@@ -57,6 +57,7 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
+        ("bench, bench.sweep", {"hydra", "numpy", "pandas", "rich", "pyarrow"}),
         ("bench.run", {"torch", "transformers", "pandas", "seaborn", "matplotlib", "pyarrow"}),
         ("bench.sweep.conductor", {"torch", "transformers", "pandas", "seaborn", "matplotlib"}),
         ("bench.sweep.worker", {"pandas", "seaborn", "matplotlib", "hydra", "omegaconf"}),

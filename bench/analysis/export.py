@@ -60,11 +60,15 @@ def as_markdown(folder: Path) -> str:
 
 
 def as_pace_json(folder: Path) -> str:
-    """AMD PACE's results: what all jobs share on top, then a result per job, and what each metric means."""
+    """AMD PACE's results: what all jobs have in common, then a result per job, and what each metric means."""
     results = [_pace_result(job) for _, job in _measured(folder, comparison.HEAVY_COLUMNS).iterrows()]
-    shared = {key: value for key, value in results[0].items() if all(result[key] == value for result in results)}
-    shared = {key: value for key, value in shared.items() if key not in ("framework", "metrics", "system_metrics")}
-    page = {**shared, "benchmark_results": results, "definitions": _DEFINITIONS}
+    own = [key for key, value in results[0].items() if any(result[key] != value for result in results)]
+    own = list(dict.fromkeys(["framework", *own, "metrics", "system_metrics"]))
+    page = {
+        **{key: value for key, value in results[0].items() if key not in own},
+        "benchmark_results": [{key: result[key] for key in own} for result in results],
+        "definitions": _DEFINITIONS,
+    }
     return json.dumps(page, indent=4, ensure_ascii=False) + "\n"
 
 
@@ -123,12 +127,12 @@ def _pace_result(job: pd.Series) -> dict[str, Any]:
     framework = config["framework"]
     return {
         "framework": job["framework"],
-        "model_name": config["model"].get("path") or job["model"],
+        "model_name": job["model"],
         "dtype": job["dtype"],
         "llm_operators": framework.get("llm_operators"),
+        "kv_cache_type": framework.get("kv_cache_type"),
         "generation_args": {
             **{key: int(job[key]) for key in ("input_tokens", "output_tokens", "batch_size", "num_beams")},
-            "kv_cache_type": framework.get("kv_cache_type"),
             "do_sample": bool(job["do_sample"]),
             "manual_seed": int(job["seed"]),
         },

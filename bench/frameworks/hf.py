@@ -44,7 +44,7 @@ class Settings(FrameworkConfig):
     cache: Cache = Cache.dynamic  # the KV cache
     compile: bool = False  # torch.compile of the decoding step, during warm-up; needs cache=static
     quantization: Quantization = Quantization.none  # weight-only, by torchao
-    loop: Loop = Loop.generate
+    loop: Loop = Loop.generate  # generate: as shipped; decode_loop: greedy, without its bookkeeping
     draft: Optional[str] = None  # hub id or folder of a smaller model that proposes tokens; batch_size=1 only
     tp_plan: TpPlan = TpPlan.none  # transformers' own tensor parallelism; this framework runs one process, so auto is refused
 

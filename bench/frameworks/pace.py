@@ -40,7 +40,7 @@ class SpecConfig:
 
 @dataclass
 class Settings(FrameworkConfig):
-    kv_cache_type: KVCacheType = KVCacheType.BMC
+    kv_cache_type: KVCacheType = KVCacheType.BMC  # how keys and values are kept
     llm_operators: dict[str, str] = field(default_factory=dict)  # {Norm: NATIVE, MLP: TPP, ...}; default: PACE's own choice
     spec_config: SpecConfig = field(default_factory=SpecConfig)
 

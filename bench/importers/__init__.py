@@ -27,14 +27,23 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
     reader, sweep = Reader(content), NamedSweep(file.stem, f"{file.name}, a benchmark configuration of {known[0].FORMAT}")
     known[0].fill(sweep, reader)
     sweep.notes += reader.finish()
-    sweep.name = file_name(name or sweep.name)
+    named = file_name(name or sweep.name)
+    if named != sweep.name:
+        sweep.notes.append(f"{sweep.name}: is called {named} here, as its folder of results")
+    sweep.name = named
     return sweep
+
+
+def sweeps_folder() -> Path:
+    """Where one's own named sweeps lie: in a checkout beside the others, else in the current folder."""
+    checkout = Path("sweeps")
+    return checkout if checkout.resolve() == (CONF / "sweeps").resolve() else Path("conf", "sweeps")
 
 
 def run_argument(sweep: Path) -> str:
     """How `bench-run -m` is told to run this file."""
-    named = sweep.parent.resolve() == (CONF / "sweeps").resolve()
-    return f"+sweeps={sweep.stem}" if named else f"+from={sweep}"
+    is_found = sweep.suffix == ".yaml" and sweep.parent.resolve() == sweeps_folder().resolve()
+    return f"+sweeps={sweep.stem}" if is_found else f"+from={sweep}"
 
 
 def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[[list[str]], None] | None = None) -> list[str]:

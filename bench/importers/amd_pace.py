@@ -85,21 +85,22 @@ def _take_measuring(reader: Reader, sweep: NamedSweep) -> None:
 def _take_frameworks(reader: Reader, sweep: NamedSweep) -> None:
     named = reader.take("frameworks") or []
     asked = [named] if isinstance(named, str) else list(named)
-    ours = [name for name in asked if name in _OURS]
+    ours = [name for name in dict.fromkeys(asked) if name in _OURS]
     missing = [str(name) for name in asked if name not in _OURS]
     if missing:
         sweep.notes.append(f"frameworks={','.join(missing)}: not among the frameworks here, so left out")
     if not ours:
         raise InvalidSetting("frameworks", ",".join(missing), f"none of them can be measured here; {' and '.join(_OURS)} can")
     own = {key: value for key, value in _pace_settings(reader, sweep).items() if value not in (None, {})}
-    if len(ours) == 1:
-        sweep.choices["framework"] = ours[0]
-        sweep.settings |= own if ours == ["pace"] else {}
+    if ours == ["pace"]:
+        sweep.choices["framework"] = "pace"
+        sweep.settings |= own
+    elif ours == ["hf"]:
+        sweep.choices["framework"] = "hf"
+        sweep.notes += [f"{key}={value}: only pace has it" for key, value in own.items()]
     else:
         sweep.settings = {"framework": ours, **sweep.settings}
-        sweep.only_with["framework=pace"] = own
-    if own and "pace" not in ours:
-        sweep.notes += [f"{key}={value}: only pace has it" for key, value in own.items()]
+        sweep.only_with |= {"framework=pace": own} if own else {}
 
 
 def _pace_settings(reader: Reader, sweep: NamedSweep) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
     device, _, index = str(reader.take("device") or "auto").partition(":")
     sweep.choices["hardware"] = device
     if index not in ("", "0"):
-        sweep.notes.append(f"device={device}:{index}: the first visible device is used; set hardware.env.CUDA_VISIBLE_DEVICES={index}")
+        sweep.notes.append(f"device={device}:{index}: the first visible device is used; set +hardware.env.CUDA_VISIBLE_DEVICES={index}")
     sweep.settings["model.dtype"] = dtype = reader.take("model_dtype", "fp32")
     reader.note("autocast_dtype", f"there is no autocast here: weights and activations are {dtype}")
     deepspeed = reader.take("use_deepspeed", False)
@@ -113,11 +113,14 @@ def _choose_mpt(architecture: dict[str, Any], sweep: NamedSweep) -> None:
 def _take_pretrained(reader: Reader, sweep: NamedSweep) -> None:
     path = reader.need("model.pretrained_model_name_or_path")
     known = known_models.by_hub_name(path)
-    if reader.take("model.pretrained", True) or not known:
+    pretrained = reader.take("model.pretrained", True)
+    if known and not pretrained:
+        sweep.choices["model"] = known.option
+    else:
         sweep.choices["model"] = "pretrained"
         sweep.settings["model.path"] = path
-    else:
-        sweep.choices["model"] = known.option
+        if not pretrained:
+            sweep.notes.append(f"model.pretrained=false: conf/model/ has no architecture of {path}, so it is loaded with its weights")
     if trusts := reader.take("model.trust_remote_code"):
         sweep.settings["model.trust_remote_code"] = trusts
     overrides = reader.take_all("model.config_overrides")

@@ -18,11 +18,17 @@ def run(*arguments: str, **settings: Any) -> Path:
     """
     from rich.console import Console
 
-    from bench.errors import PointsFailed
+    from bench.errors import InvalidSetting, PointsFailed
     from bench.sweep.conductor import run_sweep
     from bench.sweep.grid import typed
 
-    sweep = run_sweep(points(*arguments, *(typed(key, value) for key, value in settings.items())), Console())
+    for argument in arguments:
+        if argument.lstrip("+").startswith("hydra.launcher"):
+            key, _, value = argument.partition("=")
+            raise InvalidSetting(key, value, "sweep.run runs one group after the other on this machine; use bench-run for the others")
+    sweep = run_sweep(
+        points(*arguments, *(typed(key, value) for key, value in settings.items())), Console(force_terminal=False, force_jupyter=False)
+    )
     if sweep.failed:
         raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
     return sweep.folder

@@ -17,6 +17,7 @@ Measure how fast a language model generates on this machine.
   python -m bench.run -m batch_size=1,2,4,...,64         a sweep: every combination of the listed values
   python -m bench.run -m +sweeps=demo                    a named sweep
   python -m bench.run -m +sweeps=demo rerun=all          the same again, from the start
+  python -m bench.run +from=7b.yaml                      a benchmark file of llm-foundry or AMD PACE, as it is
   python -m bench.run model=llama_28m model.dtype=bf16   another model, another setting of it
 
 A sweep goes on where it stopped: jobs that have their row are not run again. Rows, logs and charts are
@@ -33,7 +34,7 @@ Settings: key=value
 
 def help_page(conf: Path) -> str:
     groups = ["model", "framework", "hardware", "generation", "data"]
-    settings = [line for line in declared(RunConfig) if line[0] not in (*groups, "measure")]
+    settings = [line for line in declared(RunConfig) if line[0] not in (*groups, "measure", "sweep")]
     return _PAGE.format(
         groups="\n".join(f"  {group:<11} {', '.join(_options(conf / group))}" for group in groups),
         sweeps=", ".join(_options(conf / "sweeps")),

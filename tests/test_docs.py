@@ -1,0 +1,86 @@
+"""The documentation is true: what is generated is up to date, links lead somewhere, and commands are ones that the program takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import compare, convert, hardware, report, sweep
+from bench.config import RunConfig
+from bench.errors import InvalidSetting
+from bench.frameworks import FRAMEWORKS, settings_by_name
+from bench.frameworks.base import Framework
+from bench.sweep.help import declared
+from tests import reference_page
+from tests.conftest import ROOT, fake_run
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Only an example of how to write it: a word in capitals stands for something of the reader's.
+_PLACEHOLDER = re.compile(r"\b[A-Z][A-Z_]{2,}\b(?!=)")
+_COMMAND = re.compile(r"^ +((?:python -m bench\.|bench-)(run|report|compare|convert|hardware)\b[^#\n]*)", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+
+
+def commands(page: Path) -> list[list[str]]:
+    found = [shlex.split(match[1]) for match in _COMMAND.finditer(page.read_text()) if not _PLACEHOLDER.search(match[1])]
+    return [[command[0], *command[1:]] for command in found]
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert reference_page.PAGE.read_text() == reference_page.page(), "run python -m tests.reference_page"
+
+
+@pytest.mark.parametrize("kind", [RunConfig, *(settings_by_name()[name] for name in FRAMEWORKS)])
+def test_every_setting_says_what_it_is(kind: type) -> None:
+    groups = ("model", "framework", "hardware", "generation", "data", "measure", "sweep", "spec_config", "pretends")
+    assert not [key for key, _, meaning in declared(kind) if not meaning and key not in groups]
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    assert not [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_sweep_in_the_text_can_be_composed(page: Path) -> None:
+    for line in commands(page):
+        arguments = line[3:] if line[0] == "python" else line[1:]
+        if "run" in line[0] or "bench.run" in line:
+            overrides = [argument for argument in arguments if not argument.startswith("-") and not argument.startswith("hydra.")]
+            assert "--help" in arguments or sweep.points(*overrides), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_in_the_text_exists(page: Path) -> None:
+    helps = {
+        name: _help(module) for name, module in (("report", report), ("compare", compare), ("convert", convert), ("hardware", hardware))
+    }
+    for line in commands(page):
+        name = re.split(r"[.-]", line[2] if line[0] == "python" else line[0])[-1]
+        options = [argument for argument in line if argument.startswith("--") and argument != "--help"]
+        assert name == "run" or all(option in helps[name] for option in options), line
+
+
+def test_the_framework_of_the_documentation_is_a_whole_one() -> None:
+    code = re.search(r"```python\n(.+?)```", (ROOT / "docs" / "frameworks.md").read_text(), re.DOTALL)
+    assert code
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(code[1], names)
+    run = fake_run(output_tokens=3)
+    engine, steps = names["Echo"](run), []
+    engine.load()
+    engine.prepare(run)
+    tokens = engine.generate(np.array([[1, 2], [3, 4]]), 3, lambda at_s=None: steps.append(at_s))
+    assert (tokens.tolist(), len(steps)) == ([[2] * 3, [4] * 3], 3)
+    assert set(vars(Framework)) & {"load", "prepare", "generate", "unload", "describe"} <= set(dir(engine))
+    with pytest.raises(InvalidSetting, match=r"framework.pages=0"):
+        names["Settings"](name="echo", pages=0).check(run)
+
+
+def _help(module: object) -> str:
+    return Path(str(module.__file__)).read_text()  # type: ignore[attr-defined]
