@@ -136,8 +136,10 @@ class _Composed:
         if self._last is None:
             self._last = _typed(self._config)
         else:
-            _adopt_architecture(self._config, self._architecture)
-            keys = [*(override.key_or_group for override in changed), *self._computed, "model.architecture"]
+            keys = [*(override.key_or_group for override in changed), *self._computed]
+            if any(key.startswith("model.") for key in keys):  # weights or path may have changed
+                _adopt_architecture(self._config, self._architecture)
+                keys.append("model.architecture")
             self._last = _replace(self._last, _as_tree({key: _plain(OmegaConf.select(self._config, key)) for key in keys}))
         return self._last
 

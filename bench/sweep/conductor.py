@@ -26,7 +26,7 @@ from bench.sweep.plan import DONE_COLUMNS, JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resident import Slot
 
-MANY_FILES = 500  # from here on, reading them one by one is what a resumed sweep waits for
+MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 
 
 @dataclass(frozen=True)
