@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,6 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("config", pa.string(), "JSON: the whole resolved config; the job can be rerun from it"),
 )
 SCHEMA = pa.schema([pa.field(name, kind) for name, kind, _ in COLUMNS])
-_AS_STRUCT = pa.struct(list(SCHEMA))
-
 Row = dict[str, Any]
 
 
@@ -263,11 +262,17 @@ def _unique(rows: pa.Table) -> pa.Table:
 
 
 def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
+    known = {name: row[name] for name in SCHEMA.names if row.get(name) is not None}
+    table = pa.Table.from_struct_array(pa.array([known], _struct_of(tuple(known))))
     buffer = pa.BufferOutputStream()
-    table = pa.Table.from_struct_array(pa.array([row], _AS_STRUCT))
-    # For a single row, compression, statistics and a second copy of the schema only cost time and space.
+    # For a single row, compression, statistics, a second copy of the schema and columns of nulls only cost time and space.
     pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
     return buffer.getvalue()
+
+
+@cache
+def _struct_of(names: tuple[str, ...]) -> pa.StructType:
+    return pa.struct([SCHEMA.field(name) for name in names])
 
 
 def _read_file(file: Path, schema: pa.Schema) -> pa.Table:

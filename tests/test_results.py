@@ -73,7 +73,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_truncated_or_foreign_file_is_named_and_skipped(store: Store) -> None:
     written = store.write(row())
-    (store.rows_folder / "half.parquet").write_bytes(written.read_bytes()[:1000])
+    (store.rows_folder / "half.parquet").write_bytes(written.read_bytes()[:100])
     pq.write_table(pa.table({"colour": ["red"]}), store.rows_folder / "other.parquet")
     rows, skipped = store.read()
     assert len(rows) == 1
@@ -119,7 +119,7 @@ def test_what_a_killed_process_left_half_written_is_swept_out_and_what_a_living_
 
 def test_a_row_that_cannot_be_written_leaves_nothing_half_done(store: Store) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(RowNotWritten, match="Make room, then run the same command again"):
             store.write(row())

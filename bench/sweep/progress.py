@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -48,8 +47,6 @@ class SweepProgress:
         self._total = len(plan.todo)
         self._statuses: Counter[str] = Counter()
         self._drawn_at = 0.0
-        # On a terminal a line is a line; the table at the end has the whole message. A log gets all of it.
-        self._cut: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
         self._lock = threading.Lock()  # jobs of several workers end at once
         columns = (BarColumn(16), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         # auto_refresh would draw from a thread, in the middle of a repeat.
@@ -86,7 +83,11 @@ class SweepProgress:
         self._eta.finished(job)
         done = self.finished_jobs
         line = f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}"
-        self._console.print(line, highlight=False, markup=False, **self._cut)
+        if self._console.is_terminal:  # there a line is a line; the table at the end has the whole message
+            self._console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.file.write(f"{line}\n")
+            self._console.file.flush()
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done)
         self._draw(str(self._eta))
