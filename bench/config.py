@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Optional
@@ -225,7 +225,7 @@ class RunConfig:
 
     @cached_property
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {each.name: _as_plain(getattr(self, each.name)) for each in fields(self)}
 
     @cached_property
     def _point(self) -> dict[str, Any]:
@@ -234,6 +234,15 @@ class RunConfig:
 
     def _pick(self, *keys: str) -> dict[str, Any]:
         return {key: self.as_dict[key] for key in keys}
+
+
+def _as_plain(value: Any) -> Any:
+    """A group as a dict, made once for all the points that share it: groups are not changed once they are made."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    if "_plain" not in value.__dict__:
+        value.__dict__["_plain"] = asdict(value)
+    return value.__dict__["_plain"]
 
 
 def canonical_json(values: Mapping[str, Any]) -> str:

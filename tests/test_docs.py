@@ -41,7 +41,7 @@ def test_every_setting_says_what_it_is(kind: type) -> None:
     assert not [key for key, _, meaning in declared(kind) if not meaning and key not in groups]
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
 

@@ -125,6 +125,7 @@ class _Composed:
     def __init__(self, config: DictConfig) -> None:
         self._config = config
         self._computed = _interpolated_keys(config)  # keys like outputs/${name}, that follow others
+        self._formulas = " ".join(str(_raw(config, key)) for key in self._computed)
         self._applied: dict[str, str | None] = {}
         self._architecture = config.model.architecture.copy()
         self._last: RunConfig | None = None
@@ -136,7 +137,9 @@ class _Composed:
         if self._last is None:
             self._last = _typed(self._config)
         else:
-            keys = [*(override.key_or_group for override in changed), *self._computed]
+            keys = [override.key_or_group for override in changed]
+            if any(key.rpartition(".")[2] in self._formulas for key in keys):
+                keys += self._computed
             if any(key.startswith("model.") for key in keys):  # weights or path may have changed
                 _adopt_architecture(self._config, self._architecture)
                 keys.append("model.architecture")
@@ -160,6 +163,14 @@ def _interpolated_keys(config: DictConfig, prefix: str = "") -> list[str]:
         elif isinstance(node, DictConfig) and not node._is_none() and not node._is_missing():
             keys += _interpolated_keys(node, f"{prefix}{key}.")
     return keys
+
+
+def _raw(config: DictConfig, key: str) -> object:
+    """The text of an interpolation, unresolved."""
+    *path, last = key.split(".")
+    parent = OmegaConf.select(config, ".".join(path)) if path else config
+    node: Any = parent._get_node(last)
+    return node._value()
 
 
 def _plain(value: Any) -> Any:
