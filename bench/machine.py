@@ -118,6 +118,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-bench-sweep"
 
 
+def python_path() -> str:
+    """PYTHONPATH for a child process, so that it finds this package wherever it starts."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+
+
 def timing_environment() -> dict[str, str]:
     return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TIMING_PREFIXES)}
 

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.machine import Machine, cache_folder, describe
+from bench.machine import Machine, cache_folder, describe, python_path
 
 _TIMEOUT_S = 180
 
@@ -81,12 +80,10 @@ def measure(host: Machine, before: HostCeilings | None = None, seconds_per_kerne
     A busy host only makes a ceiling look lower, so that the best of several tries is nearest to the truth.
     Nothing else may be measured meanwhile. Raises NoCeilings.
     """
-    root = str(Path(bench.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "bench.measure.probe", str(seconds_per_kernel)]
     try:
         done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
+            command, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
         )
         found = _parse({"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "devices": json.loads(done.stdout)})
     except subprocess.CalledProcessError as error:

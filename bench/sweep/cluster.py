@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +13,7 @@ from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job, Ledger, unfinished
+from bench.sweep.sigterm import on_sigterm
 
 _POLL_S = 0.5
 
@@ -45,7 +44,8 @@ def run_group(jobs: Sequence[Job], folder: str, ledger: Ledger, place: str) -> N
     store = Store(Path(folder))
     store.prepare()
     runner = GroupRunner(store, Silent(), ledger)
-    with _stopped_by_sigterm(runner, place):
+    reason = f"{place} was told to stop (cancelled, preempted, or out of its time)"
+    with on_sigterm(lambda: runner.stop(reason)):
         runner.run(jobs)
 
 
@@ -96,21 +96,3 @@ class _Rows:
             self._store.write(row)
         self.pass_on()
         return True
-
-
-@contextmanager
-def _stopped_by_sigterm(runner: GroupRunner, place: str) -> Iterator[None]:
-    """Schedulers send SIGTERM before they kill: enough time to write a row."""
-    if signal.getsignal(signal.SIGTERM) is None:  # not ours to set
-        yield
-        return
-    handler: Callable[..., None] = lambda *_: runner.stop(f"{place} was told to stop (cancelled, preempted, or out of its time)")  # noqa: E731
-    try:
-        before = signal.signal(signal.SIGTERM, handler)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

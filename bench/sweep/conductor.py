@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from bench.sweep.local import run_locally
 from bench.sweep.plan import DONE_COLUMNS, JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.resident import Slot
+from bench.sweep.sigterm import on_sigterm
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 
@@ -72,7 +71,7 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     plan = make_plan(points, rows)
     console.print(announcement(plan, host.summary), highlight=False, markup=False)
     sweep = _Sweep(store, plan, claims, names, placement, console)
-    with SweepProgress(plan, console) as progress, _terminated_like_interrupted():
+    with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = getattr(sweep, placement.executor)(progress)
     if len(store.names()) >= MANY_FILES and not claims.shared and not elsewhere:
         store.compact()
@@ -161,22 +160,8 @@ class _Gate:
         return True
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers and shutdowns send, ends a sweep as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread, as in a notebook's worker: leave it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def one_folder(points: Sequence[RunConfig]) -> Path:

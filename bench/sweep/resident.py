@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
-import bench
 from bench import machine
 from bench.config import Device, RunConfig
 from bench.measure.point import Measurement
@@ -145,9 +144,8 @@ def _oom_kills() -> int:
 
 
 def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
-    root = str(Path(bench.__file__).parents[1])
     ours = {
-        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": machine.python_path(),
         "PYTHONFAULTHANDLER": "1",
         FD_VARIABLE: str(fd),
     }

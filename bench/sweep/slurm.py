@@ -8,10 +8,9 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import bench
+from bench import machine
 from bench.errors import InvalidSetting, MissingExtra
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
@@ -82,7 +81,7 @@ def submit(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params
         import submitit
     except ImportError:
         raise MissingExtra("executor=slurm", "submitit", "slurm") from None
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(bench.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    os.environ["PYTHONPATH"] = machine.python_path()
     try:
         executor = submitit.AutoExecutor(folder=store.folder / "logs" / "slurm", cluster="slurm")
         executor.update_parameters(**{"name": f"bench-{store.folder.name}", **params})
