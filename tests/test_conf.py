@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from itertools import product
 
+import pytest
+from hydra import compose, initialize_config_dir
+
+from bench.config import RunConfig
+from bench.sweep.compose import CONF, register_schemas, to_run_config
 from bench.sweep.grid import compose_sweep
 from tests.conftest import ROOT
 
@@ -32,3 +37,26 @@ def test_operators_and_drafts_can_be_typed_on_the_command_line() -> None:
     )
     assert point.as_dict["framework"]["llm_operators"] == {"Norm": "NATIVE", "MLP": "TPP"}
     assert point.as_dict["framework"]["spec_config"]["model_name"] == "amd/PARD-Llama-3.2-1B"
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        ["batch_size=1,2", "input_tokens=16,128"],
+        ["model=llama_28m,opt_30m", "output_tokens=011,1_0,7"],
+        ["model.dtype=fp32,bf16", "generation.temperature=1,0.5", "seed=-1,0,7"],
+        ["name=12,a12", "num_runs=auto,7", "hardware.threads=null,1"],
+    ],
+)
+def test_a_point_of_a_grid_is_the_one_that_its_settings_make_alone(axes: list[str]) -> None:
+    """A grid sets numbers on a config composed before; a point alone is composed by Hydra from the start."""
+    keys = [axis.partition("=")[0] for axis in axes]
+    for values in product(*(axis.partition("=")[2].split(",") for axis in axes)):
+        alone = composed_by_hydra([f"{key}={value}" for key, value in zip(keys, values, strict=True)])
+        assert alone in compose_sweep(axes)
+
+
+def composed_by_hydra(settings: list[str]) -> RunConfig:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_run_config(compose("config", settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
@@ -98,7 +99,7 @@ class Composer:
 
     def _parse(self, line: str) -> Override:
         if line not in self._parsed:
-            self._parsed[line] = self._parser.parse_override(line)
+            self._parsed[line] = _number(line) or self._parser.parse_override(line)
         return self._parsed[line]
 
     def _load(self, choices: tuple[str, ...]) -> _Composed:
@@ -117,6 +118,15 @@ class Composer:
         if key not in self._groups:
             self._groups[key] = bool(self._loader.get_group_options(key, results_filter=None))
         return self._groups[key]
+
+
+def _number(line: str) -> Override | None:
+    """`key=12`, what most points differ in: Hydra's grammar takes a quarter of a millisecond to see the same in it."""
+    found = re.fullmatch(r"([a-z_]+(?:\.[a-z_]+)*)=(0|[1-9][0-9]*)", line)
+    if not found:
+        return None
+    key, digits = found.groups()
+    return Override(OverrideType.CHANGE, key, ValueType.ELEMENT, int(digits), input_line=line)
 
 
 class _Composed:
