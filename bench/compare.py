@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         matched = matching.match(base, other)
         if not matched.pairs:
             raise InvalidSetting("folders", f"{base.name}, {other.name}", "no point has a result on both sides; compare sweeps of one grid")
-        found = regression.compare(matched.pairs, options.min_effect, options.trust_noisy)
+        found = regression.compare(matched.pairs, options.min_effect, options.trust_noisy, interleaved=bool(options.by))
         codes.append(found.exit_code)
         reports.append(verdicts.as_json(matched, found))
         if not options.json:

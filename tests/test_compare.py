@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, product
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,31 @@ def test_two_runs_of_the_same_are_called_different_at_most_once_in_fifty(kind: s
 @pytest.mark.parametrize("kind", ["own", "shared", "uneven"])
 def test_a_slowdown_of_five_percent_is_found_nine_times_in_ten(kind: str) -> None:
     assert rates(kind, effect=0.0488)[Verdict.slower] >= 0.9
+
+
+def read_from(table: dict[tuple[int, int], float]) -> Latency:
+    return lambda point, number: table[point, number]
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.05])
+def test_what_a_round_does_to_both_sides_of_one_sweep_cancels_out(drift: float) -> None:
+    """Two parts of a sweep meet the same rounds: however much these differ, equal parts stay equal and a slowdown is found."""
+    rng = random.Random(11)
+    found: dict[float, list[Verdict]] = {0.0: [], 0.0488: []}
+    for _ in range(100):
+        rounds = [rng.gauss(0, drift) for _ in range(5)]
+        base, other = ({key: rng.gauss(rounds[key[1]], 0.01) for key in product(range(6), range(5))} for _ in range(2))
+        for effect, given in found.items():
+            slower = {key: value + effect for key, value in other.items()}
+            given += [change.verdict for change in compared(read_from(base), read_from(slower), interleaved=True).points]
+    assert found[0.0].count(Verdict.faster) + found[0.0].count(Verdict.slower) <= 0.02 * 600
+    assert found[0.0488].count(Verdict.slower) >= 0.9 * 600
+
+
+def test_a_round_in_which_one_side_was_disturbed_is_left_out_for_both() -> None:
+    rounds = range(5)
+    base, new = Side(dict.fromkeys(rounds, 1.0)), Side({**dict.fromkeys(rounds, 1.001), 3: 9.0}, noisy=frozenset({3}))
+    assert regression.compare([Pair({}, base, new)], interleaved=True).points[0].verdict is Verdict.same
 
 
 @pytest.mark.parametrize("kind", ["own", "shared", "spikes", "uneven"])

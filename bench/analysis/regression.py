@@ -69,9 +69,12 @@ class Comparison:
         return 1 if Verdict.slower in verdicts else 2 if self.overall.verdict is Verdict.undecided else 0
 
 
-def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool = False) -> Comparison:
-    """At least one pair. `min_effect`: the smallest relative change that matters, 0.03 for 3 %."""
-    samples = [_sample(pair, trust_noisy) for pair in pairs]
+def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool = False, interleaved: bool = False) -> Comparison:
+    """At least one pair. `min_effect`: the smallest relative change that matters, 0.03 for 3 %.
+
+    `interleaved`: both sides were measured in the same rounds of one sweep, so that what a round does to both cancels out.
+    """
+    samples = [_sample(pair, trust_noisy, interleaved) for pair in pairs]
     spread = _pooled(samples)
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
     points = []
@@ -85,7 +88,10 @@ def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool =
 
 @dataclass(frozen=True)
 class _Sample:
-    """Logarithms of what counts at one point. Keys tell the rounds apart, so that points can be seen to move together."""
+    """Logarithms of what counts at one point. Keys tell the rounds apart, so that points can be seen to move together.
+
+    Of interleaved sides `new` holds the ratios within each round, and `base` nothing.
+    """
 
     base: Mapping[Any, float]
     new: Mapping[Any, float]
@@ -95,16 +101,19 @@ class _Sample:
     @property
     def difference(self) -> float:
         centre = median if self.single_round else fmean
-        return centre(self.new.values()) - centre(self.base.values())
+        return centre(self.new.values()) - (centre(self.base.values()) if self.base else 0.0)
+
+    @property
+    def sides(self) -> dict[str, Mapping[Any, float]]:
+        return {name: side for name, side in (("base", self.base), ("new", self.new)) if side}
 
     @property
     def residuals(self) -> dict[Any, float]:
-        sides = (("base", self.base), ("new", self.new))
-        return {(name, key): value - fmean(side.values()) for name, side in sides for key, value in side.items()}
+        return {(name, key): value - fmean(side.values()) for name, side in self.sides.items() for key, value in side.items()}
 
     @property
     def df(self) -> int:
-        return len(self.base) + len(self.new) - 2
+        return sum(len(side) - 1 for side in self.sides.values())
 
     @property
     def variance(self) -> float:
@@ -114,10 +123,13 @@ class _Sample:
     @property
     def weight(self) -> float:
         """Variance of the difference, in units of the variance of one round."""
-        return (1 / len(self.base) + 1 / len(self.new)) * (_MEDIAN_PENALTY if self.single_round else 1)
+        return sum(1 / len(side) for side in self.sides.values()) * (_MEDIAN_PENALTY if self.single_round else 1)
 
 
-def _sample(pair: Pair, trust_noisy: bool) -> _Sample:
+def _sample(pair: Pair, trust_noisy: bool, interleaved: bool) -> _Sample:
+    common = pair.base.rounds.keys() & pair.new.rounds.keys()
+    if interleaved and len(common) >= 2:
+        return _within_rounds(pair, sorted(common), trust_noisy)
     single = min(len(pair.base.rounds), len(pair.new.rounds)) < 2
     used, noisy = [], False
     for side in (pair.base, pair.new):
@@ -126,6 +138,13 @@ def _sample(pair: Pair, trust_noisy: bool) -> _Sample:
         noisy = noisy or not enough
         used.append(_logs(side, quiet if enough else list(side.rounds), single))
     return _Sample(used[0], used[1], single, noisy)
+
+
+def _within_rounds(pair: Pair, rounds: Sequence[int], trust_noisy: bool) -> _Sample:
+    quiet = [number for number in rounds if trust_noisy or number not in pair.base.noisy | pair.new.noisy]
+    enough = len(quiet) >= min(_QUIET_ROUNDS, len(rounds))
+    ratios = {number: log(pair.new.rounds[number] / pair.base.rounds[number]) for number in (quiet if enough else rounds)}
+    return _Sample({}, ratios, single_round=False, noisy=not enough)
 
 
 def _logs(side: Side, rounds: Sequence[int], single: bool) -> dict[Any, float]:
@@ -157,7 +176,7 @@ def _pooled(samples: Sequence[_Sample]) -> _Spread:
     for sample in samples:
         for key, value in sample.residuals.items():
             by_round[key].append(value)
-    shared_df = max(1, len(by_round) - 2)
+    shared_df = max(1, len(by_round) - len({name for name, _ in by_round}))
     if len(samples) == 1 or shared_df >= total_df or squares == 0:
         return _Spread(_typical(samples), total_df, squares / total_df, total_df)
     shared = sum(len(values) * fmean(values) ** 2 for values in by_round.values())

@@ -8,7 +8,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -33,7 +33,7 @@ class Repeat:
     around: Disturbance
 
 
-def error_rates(seconds: float = 90, tries: int = 1000) -> list[Figure]:
+def error_rates(seconds: float = 150, tries: int = 1000) -> list[Figure]:
     """The figures for `make perf`: on recorded repeats, on those of the small model right now, and on pure noise of 1.5 %."""
     figures = []
     for name, repeats in (("recorded repeats", load(RECORDED)), ("the small model now", record(seconds)), ("1.5 % noise", gaussian())):
@@ -42,51 +42,89 @@ def error_rates(seconds: float = 90, tries: int = 1000) -> list[Figure]:
 
 
 def figures_for(name: str, repeats: Sequence[Repeat], tries: int) -> list[Figure]:
-    same = shares(repeats, 0.0, tries)
-    slower = shares(repeats, 0.05, tries)
-    wrong = same[Verdict.faster] + same[Verdict.slower]
-    decided = shares(repeats, 0.05, tries, quiet_only=True)
     covered = coverage(repeats, tries)
-    trusting = shares(repeats, 0.0, tries, trust_noisy=True)
-    alarms = trusting[Verdict.faster] + trusting[Verdict.slower]
     return [
-        Figure(f"{name}: the same twice, points called different", f"{wrong:.1%}", "≤ 2 %", wrong <= 0.02),
-        Figure(f"{name}: the same with --trust-noisy", f"{alarms:.1%}"),
-        Figure(f"{name}: 5 % slower, points where that is found", f"{slower[Verdict.slower]:.0%}"),
-        Figure(
-            f"{name}: the same where the host was quiet ({decided.total():.0%} of the points)",
-            f"{decided[Verdict.slower] / decided.total():.0%}" if decided.total() else "none",
-            "≥ 90 %",
-            decided[Verdict.slower] / decided.total() >= 0.9 if decided.total() else None,
-        ),
+        *_errors(f"{name}, two sweeps", repeats, tries, Layout(interleaved=False)),
+        *_errors(f"{name}, one sweep with --by", repeats, tries, Layout(interleaved=True)),
         Figure(f"{name}: 95 % interval of 7 repeats holds the long-run median", f"{covered:.1%}", "≥ 93 %", covered >= 0.93),
         Figure(f"{name}: interval over 5 rounds holds the mean of all rounds", f"{coverage_of_rounds(repeats, tries):.1%}"),
     ]
 
 
-def shares(repeats: Sequence[Repeat], effect: float, tries: int, quiet_only: bool = False, trust_noisy: bool = False) -> Counter[Verdict]:
-    """Run a sweep twice, again and again, starting anywhere in the repeats; the second is slower by `effect`. Shares of all points."""
-    rng, verdicts = random.Random(1), Counter[Verdict]()
+@dataclass(frozen=True)
+class Layout:
+    """How two sides lie along the time: one sweep after the other, or both in the rounds of one sweep."""
+
+    interleaved: bool
+
+    def sides(self, repeats: Sequence[Repeat], start: int, factor: float) -> tuple[list[Side], list[Side]]:
+        """What they would have seen from `start` on, the second side slower by `factor`."""
+        order = [(number, side) for number in range(_ROUNDS) for side in (0, 1)]
+        visits = order if self.interleaved else sorted(order, key=lambda visit: visit[1])
+        jobs = [(number, side, point) for number, side in visits for point in range(_POINTS)]
+        seen = [[_Seen() for _ in range(_POINTS)] for _ in range(2)]
+        for place, (number, side, point) in enumerate(jobs):
+            job = [repeats[(start + place * _REPEATS + i) % len(repeats)] for i in range(_REPEATS)]
+            seen[side][point].add(number, job, (1.0, factor)[side])
+        base, new = ([one.side for one in points] for points in seen)
+        return base, new
+
+
+@dataclass
+class _Seen:
+    rounds: dict[int, float] = field(default_factory=dict)
+    noisy: set[int] = field(default_factory=set)
+
+    def add(self, number: int, job: Sequence[Repeat], factor: float) -> None:
+        latencies_s = [factor * repeat.latency_s for repeat in job]
+        self.rounds[number] = median(latencies_s)
+        if noise([repeat.around for repeat in job], latencies_s):
+            self.noisy.add(number)
+
+    @property
+    def side(self) -> Side:
+        return Side(self.rounds, frozenset(self.noisy))
+
+
+def _errors(name: str, repeats: Sequence[Repeat], tries: int, layout: Layout) -> list[Figure]:
+    same, trusting = (verdicts(repeats, 0.0, tries, layout, trust_noisy=trust) for trust in (False, True))
+    slower = verdicts(repeats, 0.05, tries, layout)
+    wrong, alarms = (found.share(Verdict.faster, Verdict.slower) for found in (same, trusting))
+    power = slower.quiet.get(Verdict.slower, 0) / slower.quiet.total() if slower.quiet.total() else None
+    return [
+        Figure(f"{name}: the same twice, points called different", f"{wrong:.1%}", "≤ 2 %", wrong <= 0.02),
+        Figure(f"{name}: the same with --trust-noisy", f"{alarms:.1%}"),
+        Figure(f"{name}: 5 % slower, points where that is found", f"{slower.share(Verdict.slower):.0%}"),
+        Figure(
+            f"{name}: the same where the host was quiet ({slower.quiet.total() / slower.all.total():.0%} of the points)",
+            "none" if power is None else f"{power:.0%}",
+            "≥ 90 %",
+            None if power is None else power >= 0.9,
+        ),
+    ]
+
+
+@dataclass
+class Verdicts:
+    """How often each was given: at all points, and at those where the host was quiet."""
+
+    all: Counter[Verdict] = field(default_factory=Counter)
+    quiet: Counter[Verdict] = field(default_factory=Counter)
+
+    def share(self, *wanted: Verdict) -> float:
+        return sum(self.all[verdict] for verdict in wanted) / self.all.total()
+
+
+def verdicts(repeats: Sequence[Repeat], effect: float, tries: int, layout: Layout, trust_noisy: bool = False) -> Verdicts:
+    """Measure twice, again and again, starting anywhere in the repeats; the second side is slower by `effect`."""
+    rng, found = random.Random(1), Verdicts()
     for _ in range(tries):
-        start = rng.randrange(len(repeats))
-        base, new = sides(repeats, start, 1.0), sides(repeats, start + _SWEEP, 1 + effect)
-        found = compare([Pair({}, a, b) for a, b in zip(base, new, strict=True)], trust_noisy=trust_noisy)
-        verdicts.update(change.verdict for change in found.points if not (quiet_only and change.notes))
-    return Counter({verdict: count / (tries * _POINTS) for verdict, count in verdicts.items()})
-
-
-def sides(repeats: Sequence[Repeat], start: int, factor: float) -> list[Side]:
-    """What a sweep would have seen that began at `start`: round by round, point by point, repeat by repeat."""
-    rounds: list[dict[int, float]] = [{} for _ in range(_POINTS)]
-    noisy: list[set[int]] = [set() for _ in range(_POINTS)]
-    for number in range(_ROUNDS):
-        for point in range(_POINTS):
-            first = start + (number * _POINTS + point) * _REPEATS
-            job = [repeats[(first + i) % len(repeats)] for i in range(_REPEATS)]
-            rounds[point][number] = factor * median(repeat.latency_s for repeat in job)
-            if noise([repeat.around for repeat in job], [repeat.latency_s for repeat in job]):
-                noisy[point].add(number)
-    return [Side(medians, frozenset(marked)) for medians, marked in zip(rounds, noisy, strict=True)]
+        base, new = layout.sides(repeats, rng.randrange(len(repeats)), 1 + effect)
+        pairs = [Pair({}, a, b) for a, b in zip(base, new, strict=True)]
+        points = compare(pairs, trust_noisy=trust_noisy, interleaved=layout.interleaved).points
+        found.all.update(change.verdict for change in points)
+        found.quiet.update(change.verdict for change in points if not change.notes)
+    return found
 
 
 def coverage(repeats: Sequence[Repeat], tries: int) -> float:
@@ -108,7 +146,7 @@ def coverage_of_rounds(repeats: Sequence[Repeat], tries: int) -> float:
 
 def record(seconds: float) -> list[Repeat]:
     """Repeats of the embedded model on one thread, one after the other, for about this long."""
-    settings = ["hardware=cpu", "hardware.threads=1", "input_tokens=16", "output_tokens=5", "warmup_runs=10", "num_runs=20"]
+    settings = ["hardware=cpu", "hardware.threads=1", "input_tokens=16", "output_tokens=33", "warmup_runs=3", "num_runs=5"]
     [probe] = compose_sweep(settings)
     framework = HuggingFace(probe)
     shape = framework.load()
