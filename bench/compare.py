@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from bench.analysis.matching import Group
 
 _ABOUT = """\
-Compares the latency of two sweeps point by point, or with --by the parts of one sweep, and tells for each
-point and overall: faster, slower, same, or undecided. A change counts when it is at least --min-effect and
-its interval excludes none. The intervals hold for all points together with 95 %; docs/method.md says how.
-Measure with rounds=5 or more, and both sides on the same quiet host.
+Compares the latency of two sweeps point by point, or with --by the parts of
+one sweep, and tells for each point and overall: faster, slower, same, or
+undecided. A change counts when it is at least --min-effect and its interval
+excludes none. The intervals hold for all points together with 95 %;
+docs/method.md says how. Measure with rounds=5 or more, and both sides on the
+same quiet host.
 
-exit code: 0 same or faster, 1 slower (overall or at a point), 2 undecided or nothing to compare
+  bench-compare outputs/base outputs/new
+  bench-compare outputs/frameworks --by framework --base hf
+
+exit code: 0 same or faster, 1 slower (overall or at a point),
+           2 undecided or nothing to compare
 """
 
 
@@ -89,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base", metavar="VALUE", help="with --by: what the others are compared to (default: the first)")
     parser.add_argument("--trust-noisy", action="store_true", help="let differences count that were measured on a noisy host")
     parser.add_argument("--json", action="store_true", help="print JSON, and draw no chart")
-    parser.add_argument("--out", type=Path, help="where the chart goes (default: charts/ in the last folder)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the chart goes (default: charts/ in the last folder)")
     return parser
 
 

@@ -17,13 +17,14 @@ FORMATS = {
     "llm-foundry": "the lines that llm-foundry's benchmark.py prints",
 }
 _DESCRIPTION = """\
-Convert a benchmark configuration of llm-foundry (YAML) or AMD PACE (JSON) to a named sweep, or a sweep's
-results to another format.
+Convert a benchmark configuration of llm-foundry (YAML) or AMD PACE (JSON) to a
+named sweep, or a sweep's results to another format.
 
-  python -m bench.convert 7b.yaml                           writes conf/sweeps/NAME.yaml and says how to run it
-  python -m bench.convert benchmark_config.json --out mine.yaml
-  python -m bench.convert outputs/demo --to csv             prints the rows
-  python -m bench.convert outputs/demo --to pace-json --out results.json
+  bench-convert 7b.yaml                     writes conf/sweeps/NAME.yaml, and
+                                            says how to run it
+  bench-convert pace.json --out mine.yaml
+  bench-convert outputs/demo --to csv       prints the rows
+  bench-convert outputs/demo --to pace-json --out results.json
 
 What cannot be carried over is listed, and stands in the new file as comments."""
 

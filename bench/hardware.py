@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from bench.measure.ceilings import HostCeilings
 
 _ABOUT = """\
-Describes this host and measures its ceilings: memory bandwidth with all threads, and the rate of matrix
-products per dtype, on the CPU and on the first GPU. Takes a few seconds, in which nothing else should
-run, and is kept in your cache folder; sweeps take it from there, and each row holds it.
+Describes this host and measures its ceilings: memory bandwidth with all
+threads, and the rate of matrix products per dtype, on the CPU and on the first
+GPU. Takes a few seconds, in which nothing else should run, and is kept in your
+cache folder; sweeps take it from there, and each row holds it.
 """
 
 

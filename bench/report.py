@@ -48,7 +48,7 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
     if options.format == "markdown":
         print(summary.markdown(jobs, tables.settings(jobs)), end="")
         return
-    if options.x or options.y:
+    if options.x or options.y or options.line or options.facet or options.where:
         axes = options.x or "batch_size", options.y or "latency_s"
         question = custom.Question(*axes, tuple(options.line), tuple(options.facet), options.where)
         picture = custom.custom_picture(tables.settings(jobs), question)

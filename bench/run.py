@@ -1,9 +1,10 @@
-"""python -m bench.run: measure one point, or with -m a whole grid."""
+"""python -m bench.run: measure one point, or a whole grid."""
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -21,6 +20,7 @@ from rich.console import Console
 from bench.config import RunConfig
 from bench.errors import BenchError, PointsFailed
 from bench.machine import COMMAND_VARIABLE
+from bench.sweep.command_line import for_hydra
 from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
 from bench.sweep.help import help_page
 
@@ -30,14 +30,8 @@ if TYPE_CHECKING:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def one_point(config: DictConfig) -> None:
-    """What Hydra calls for a single run, and what its own launchers call for each point of a sweep."""
-    if HydraConfig.get().mode == RunMode.RUN:
-        _single.append(config)  # main runs it: Hydra would talk about an error before we can
-    else:
-        run_points([to_run_config(config)])
-
-
-_single: list[DictConfig] = []
+    """What Hydra's own launchers call for each point of a sweep; ours gets them all at once."""
+    run_points([to_run_config(config)])
 
 
 def run_points(points: Sequence[RunConfig], placement: Placement | None = None) -> None:
@@ -62,7 +56,7 @@ def _tell(notes: Sequence[str]) -> None:
 
 def main() -> None:
     if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):  # Hydra's own page takes it three times as long, to say less
-        print(help_page(CONF), end="")
+        print(help_page([CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
         return
     from bench.importers import with_sweep_from_file
 
@@ -73,10 +67,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with TemporaryDirectory(prefix="bench-from-") as folder:
-            sys.argv[1:] = with_sweep_from_file(sys.argv[1:], Path(folder), _tell)
+            sys.argv[1:] = with_sweep_from_file(for_hydra(sys.argv[1:]), Path(folder), _tell)
             one_point()
-        if _single:
-            run_points([to_run_config(_single[0])])
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

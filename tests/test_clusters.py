@@ -18,7 +18,7 @@ from tests import slurm_cluster
 from tests.conftest import ROOT
 
 FAST = ("framework=fake", "num_runs=2", "warmup_runs=0", "input_tokens=8", "output_tokens=4", "report=false", "batch_size=1,2")
-SLURM = ("hydra.launcher.executor=slurm", "+hydra.launcher.params={timeout_min:5,cpus_per_task:1}")
+SLURM = ("hydra.launcher.executor=slurm", "hydra.launcher.params={timeout_min:5,cpus_per_task:1}")
 RAY = ("hydra.launcher.executor=ray", "+hydra.launcher.params={num_cpus:1,init:{num_cpus:2}}")
 
 needs_slurm = pytest.mark.skipif(slurm_cluster.why_not() is not None, reason=str(slurm_cluster.why_not()))

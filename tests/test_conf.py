@@ -31,12 +31,14 @@ def test_ranks_are_told_apart_by_presets_that_stand_beside_other_frameworks() ->
     assert [getattr(point.framework, "tp", 1) for point in points] == [1, 1, 2, 8]
 
 
-def test_operators_and_drafts_can_be_typed_on_the_command_line() -> None:
-    (point,) = compose_sweep(
-        ["framework=pace", "+framework.llm_operators={Norm: NATIVE, MLP: TPP}", "framework.spec_config.model_name=amd/PARD-Llama-3.2-1B"]
-    )
-    assert point.as_dict["framework"]["llm_operators"] == {"Norm": "NATIVE", "MLP": "TPP"}
-    assert point.as_dict["framework"]["spec_config"]["model_name"] == "amd/PARD-Llama-3.2-1B"
+@pytest.mark.parametrize("plus", ["", "+"])
+def test_the_keys_of_a_free_dictionary_are_settings_like_others(plus: str) -> None:
+    operators = ["framework=pace", f"{plus}framework.llm_operators={{Norm: NATIVE, MLP: TPP}}", f"{plus}framework.llm_operators.RoPE=JIT"]
+    points = compose_sweep([*operators, f"{plus}hardware.env.OMP_WAIT_POLICY=active,passive", "framework.spec_config.model_name=amd/PARD"])
+    assert [point.hardware.env["OMP_WAIT_POLICY"] for point in points] == ["active", "passive"]
+    for point in points:
+        assert point.as_dict["framework"]["llm_operators"] == {"Norm": "NATIVE", "MLP": "TPP", "RoPE": "JIT"}
+        assert point.as_dict["framework"]["spec_config"]["model_name"] == "amd/PARD"
 
 
 @pytest.mark.parametrize(

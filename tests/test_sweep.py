@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench.results import Store
+from bench.sweep.compose import CONF
+from bench.sweep.help import help_page
 from tests.conftest import ROOT, Command
 
 FAST = ("framework=fake", "num_runs=2", "warmup_runs=1", "input_tokens=8", "output_tokens=4", "report=false")
@@ -28,9 +30,9 @@ def test_the_documented_command_runs_every_batch_size(bench_run: Command, tmp_pa
     assert ran.returncode == 0, ran.stderr
     assert sorted(row["batch_size"] for row in rows(tmp_path)) == [1, 2, 4, 8, 16, 32, 64]  # type: ignore[type-var]
     assert {row["status"] for row in rows(tmp_path)} == {"ok"}
-    again = bench_run("-m", "batch_size=1,2,4,...,64", *FAST)
+    again = bench_run(*FAST, "-m", "batch_size=1, 2, 4, .., 64")
     assert "nothing left to do: all 7 jobs are done" in again.stdout
-    wider = bench_run("-m", "batch_size=1,2,4,...,128", *FAST)
+    wider = bench_run("batch_size=1,2,4,...,128", *FAST)
     assert "1 job to run, 7 already done" in wider.stdout
 
 
@@ -40,7 +42,7 @@ def test_a_series_in_yaml_is_expanded_too(bench_run: Command, tmp_path: Path) ->
     params = "batch_size: '1,2,4,...,16', output_tokens: '1,2,3,...,5'"
     (folder / "small.yaml").write_text(f"# @package _global_\nname: small\nhydra: {{sweeper: {{params: {{{params}}}}}}}\n")
     fast = [setting for setting in FAST if not setting.startswith("output_tokens")]
-    ran = bench_run("-m", "+sweeps=small", *fast)
+    ran = bench_run("sweeps=small", *fast)
     assert ran.returncode == 0, ran.stderr
     assert len(rows(tmp_path, "small")) == 25
 
@@ -203,7 +205,12 @@ BAD_INPUT = [
     (["-m", "framework=fake", "batch_size=1,2,0"], "batch_size=0: must be a whole number from 1, or max"),
     (["framework=fake", "output_dir=/proc/nowhere"], "output_dir=/proc/nowhere: cannot be written"),
     (["-m", "framework=fake", "name=a,b"], "one sweep writes to one folder"),
-    (["batch_size=1,2"], "To sweep over it, add --multirun"),
+    (["batch_size=1,", "2"], "'batch_size=1,' is no setting: write key=value without spaces"),
+    (["demo"], "'demo' is no setting: write key=value without spaces"),
+    (["sweep=demo"], "sweep is a group of settings, and has no value of its own; set one of sweep.zip"),
+    (["hardware.enw.OMP_WAIT_POLICY=passive"], "no setting named 'hardware.enw'; did you mean 'env'?"),
+    (["--hlep"], "option=--hlep: is none of bench-run; did you mean --help?"),
+    (["--batch-size", "4"], "a setting is written as key=value"),
 ]
 
 
@@ -217,7 +224,10 @@ def test_bad_input_gets_one_message_before_anything_is_loaded(bench_run: Command
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_help_is_a_page_about_this_program(bench_run: Command) -> None:
+def test_help_is_a_page_about_this_program_as_wide_as_the_terminal(bench_run: Command, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "my_own.yaml").touch()
     page = bench_run("--help").stdout
-    for told in ("python -m bench.run -m batch_size=1,2,4,...,64", "llama_28m", "input_tokens=128", "sequences generated at once"):
+    for told in ("bench-run batch_size=1,2,4,...,64", "llama_28m", "my_own", "input_tokens=128", "sequences generated at once"):
         assert told in page
+    assert max(map(len, help_page([CONF], columns=80).splitlines())) <= 80

@@ -13,7 +13,6 @@ from bench.importers.reader import Reader, read
 from bench.sweep.compose import CONF
 
 _FROM = "+from="
-_MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info")
 
 
 def convert(file: Path, name: str | None = None) -> NamedSweep:
@@ -65,8 +64,7 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
         if tell:
             tell(sweep.notes)
     found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps={target.stem}"]
-    replaced = [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
-    return replaced if any(argument.partition("=")[0] in _MODES for argument in arguments) else ["-m", *replaced]
+    return [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
 
 
 def _is_named_sweep(file: Path) -> bool:

@@ -43,7 +43,7 @@ def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
     device, _, index = str(reader.take("device") or "auto").partition(":")
     sweep.choices["hardware"] = device
     if index not in ("", "0"):
-        sweep.notes.append(f"device={device}:{index}: the first visible device is used; set +hardware.env.CUDA_VISIBLE_DEVICES={index}")
+        sweep.notes.append(f"device={device}:{index}: the first visible device is used; set hardware.env.CUDA_VISIBLE_DEVICES={index}")
     sweep.settings["model.dtype"] = dtype = reader.take("model_dtype", "fp32")
     reader.note("autocast_dtype", f"there is no autocast here: weights and activations are {dtype}")
     deepspeed = reader.take("use_deepspeed", False)

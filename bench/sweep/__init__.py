@@ -40,10 +40,11 @@ def points(*arguments: str) -> list[RunConfig]:
     from omegaconf.errors import OmegaConfBaseException
 
     from bench.errors import BenchError
+    from bench.sweep.command_line import for_hydra
     from bench.sweep.compose import explain
     from bench.sweep.grid import compose_sweep
 
     try:
-        return compose_sweep([argument for argument in arguments if argument not in ("-m", "--multirun")])
+        return compose_sweep(for_hydra(arguments)[1:])
     except (HydraException, OmegaConfBaseException) as error:
         raise BenchError(explain(error)) from error

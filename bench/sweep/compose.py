@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
@@ -32,12 +32,27 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 def register_schemas() -> None:
     """Tell Hydra the types, so that an unknown key or a wrong type stops before anything runs."""
     store = ConfigStore.instance()
-    store.store(group="schema", name="run", node=RunConfig, provider="bench")
+    store.store(group="schema", name="run", node=_schema(RunConfig), provider="bench")
     for name, settings in settings_by_name().items():
-        store.store(group="schema/framework", name=name, node=settings, provider="bench")
+        store.store(group="schema/framework", name=name, node=_schema(settings), provider="bench")
     for name in registered_frameworks():
         node = {"defaults": [f"/schema/framework/{name}@_here_"], "name": name}
         store.store(group="framework", name=name, node=node, provider="bench")
+
+
+def _schema(settings: type) -> DictConfig:
+    """A settings class whose free-form dictionaries (hardware.env, ...) take new keys without Hydra's plus."""
+    schema = OmegaConf.structured(settings)
+    _open_dictionaries(schema)
+    return cast("DictConfig", schema)
+
+
+def _open_dictionaries(node: DictConfig) -> None:
+    for child in [node._get_node(key) for key in node]:
+        if isinstance(child, DictConfig) and is_dataclass(OmegaConf.get_type(child)):
+            _open_dictionaries(child)
+        elif isinstance(child, DictConfig):
+            OmegaConf.set_struct(child, False)
 
 
 def to_run_config(task: DictConfig) -> RunConfig:
@@ -220,7 +235,13 @@ def explain(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return str(UnknownName(group, name, error.options, f"or add conf/{group}/{name}.yaml"))
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key and is_dataclass(cause.object_type):
-        return str(UnknownSetting(cause.full_key, [field.name for field in fields(cause.object_type)]))
+        return str(UnknownSetting(cause.full_key, [field.name for field in fields(cause.object_type) if not field.name.startswith("_")]))
+    if isinstance(error, OverrideParseException):
+        form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
+        return f"{error.override!r} is no setting: {form}, and name a sweep as +sweeps=demo"
+    if isinstance(cause, ValidationError) and isinstance(group := cause.child_node, DictConfig) and is_dataclass(OmegaConf.get_type(group)):
+        parts = ", ".join(f"{cause.full_key}.{key}" for key in map(str, group))
+        return f"{cause.full_key} is a group of settings, and has no value of its own; set one of {parts}"
     if isinstance(cause, ValidationError) and cause.full_key:
         problem = str(cause).splitlines()[0]
         setting = str(error).splitlines()[0].removeprefix("Error merging override ") if error is not cause else cause.full_key

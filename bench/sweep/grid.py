@@ -48,8 +48,6 @@ def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], ar
 
 def typed(key: str, value: Any) -> str:
     """`key=value` as one types it; a list is swept."""
-    if isinstance(value, Mapping):
-        return f"++{key}={_spelled(value)}"  # its keys are new ones
     return f"{key}={','.join(map(_spelled, value)) if isinstance(value, list | tuple) else _spelled(value)}"
 
 

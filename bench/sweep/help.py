@@ -4,42 +4,70 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 from bench.config import RunConfig
+from bench.frameworks import settings_by_name
 
-_FIELD = re.compile(r"^    (?P<key>\w+): [^=]+?(?: = (?P<default>.+?))?(?:  # (?P<comment>.+))?$", re.MULTILINE)
+_FIELD = re.compile(r"^    (?P<key>\w+): (?!ClassVar)[^=]+?(?: = (?P<default>.+?))?(?:  # (?P<comment>.+))?$", re.MULTILINE)
 
 _PAGE = """\
 Measure how fast a language model generates on this machine.
 
-  python -m bench.run batch_size=4                       one point
-  python -m bench.run -m batch_size=1,2,4,...,64         a sweep: every combination of the listed values
-  python -m bench.run -m +sweeps=demo                    a named sweep
-  python -m bench.run -m +sweeps=demo rerun=all          the same again, from the start
-  python -m bench.run +from=7b.yaml                      a benchmark file of llm-foundry or AMD PACE, as it is
-  python -m bench.run model=llama_28m model.dtype=bf16   another model, another setting of it
+  bench-run batch_size=4                        one point
+  bench-run batch_size=1,2,4,...,64             a sweep: all combinations
+  bench-run +sweeps=demo                        a named sweep
+  bench-run +sweeps=demo rerun=all              the same again, from the start
+  bench-run +from=7b.yaml                       llm-foundry's or PACE's file
+  bench-run model=llama_28m model.dtype=bf16    another model, a setting of it
+  bench-run framework=pace --cfg job            show the config, run nothing
 
-A sweep goes on where it stopped: jobs that have their row are not run again. Rows, logs and charts are
-in outputs/NAME. Options of Hydra itself, such as --cfg job (show the config and stop): --hydra-help
+{about}
 
-Groups: choose with group=option, change a part of it with group.key=value
+Groups: group=option chooses, group.key=value changes a part
 {groups}
-  sweeps      {sweeps} (with -m +sweeps=NAME)
 
-Settings: key=value
+Settings: key=value, and several values (1,2,4,...,64) are swept
 {settings}
 """
+_ABOUT = """\
+A sweep goes on where it stopped: jobs that have their row are not run again. Rows, logs and charts are in outputs/NAME. \
+python -m bench.run is the same command. For the tab key: eval "$(bench-run -sc install=bash)" (zsh: the same; fish: install=fish). \
+What each setting means: docs/reference.md. Options of Hydra itself: --hydra-help."""
+
+_GROUPS = ("model", "framework", "hardware", "generation", "data")
+_PARTS = ("measure", "sweep")
 
 
-def help_page(conf: Path) -> str:
-    groups = ["model", "framework", "hardware", "generation", "data"]
-    settings = [line for line in declared(RunConfig) if line[0] not in (*groups, "measure", "sweep")]
+def help_page(folders: Sequence[Path], columns: int) -> str:
+    """The page for a terminal of this width; the options are the YAML files in these folders."""
+    kinds = {field.name: cast("type", field.default_factory) for field in fields(RunConfig) if field.name in (*_GROUPS, *_PARTS)}
+    groups = [line for group, kind in kinds.items() for line in _group(group, kind, folders)]
+    groups.append(("sweeps", f"{_options(folders, 'sweeps')} (as +sweeps=NAME)"))
+    settings = [(f"{key}={default}", comment) for key, default, comment in declared(RunConfig) if key not in kinds]
     return _PAGE.format(
-        groups="\n".join(f"  {group:<11} {', '.join(_options(conf / group))}" for group in groups),
-        sweeps=", ".join(_options(conf / "sweeps")),
-        settings="\n".join(f"  {f'{key}={default}':<30} {comment}" for key, default, comment in settings),
+        about=textwrap.fill(_ABOUT, columns, break_on_hyphens=False),
+        groups="\n".join(_entry(name, text, 11, columns) for name, text in groups),
+        settings="\n".join(_entry(name, text, 26, columns) for name, text in settings),
     )
+
+
+def _group(name: str, kind: type, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    own = {name: kind} if name != "framework" else settings_by_name()
+    keys = {part: ", ".join(key for key, _, _ in declared(settings) if key != "name") for part, settings in own.items()}
+    yield name, _options(folders, name) if name in _GROUPS else f"settings: {keys.pop(name)}"
+    for part, its_keys in keys.items():
+        if its_keys:
+            yield "", f"settings{f' of {part}' if part != name else ''}: {its_keys}"
+
+
+def _entry(name: str, text: str, width: int, columns: int) -> str:
+    indent = f"  {name:<{width}} "
+    return textwrap.fill(text, columns, initial_indent=indent, subsequent_indent=" " * (width + 3), break_on_hyphens=False)
 
 
 def declared(settings: type) -> list[tuple[str, str, str]]:
@@ -54,5 +82,5 @@ def _spelled(default: str) -> str:
     return re.sub(r"\.0$", "", {"True": "true", "False": "false", "None": "null"}.get(plain, plain))
 
 
-def _options(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+def _options(folders: Sequence[Path], group: str) -> str:
+    return ", ".join(sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")}))

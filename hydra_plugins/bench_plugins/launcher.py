@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass
@@ -19,7 +19,9 @@ class ResidentLauncherConf:
     params: Dict[str, Any] = field(default_factory=dict)  # slurm: submitit's parameters; ray: options of its tasks, and init
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="resident", node=ResidentLauncherConf, provider="bench")
+schema = OmegaConf.structured(ResidentLauncherConf)
+OmegaConf.set_struct(schema.params, False)  # its keys are submitit's and Ray's
+ConfigStore.instance().store(group="hydra/launcher", name="resident", node=schema, provider="bench")
 
 
 class ResidentLauncher(Launcher):
