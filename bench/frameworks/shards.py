@@ -36,14 +36,12 @@ def load(run: RunConfig, device: str, tp: int, kernel_inject: bool) -> Any:
 
 def _shard(run: RunConfig, device: str, options: dict[str, Any]) -> Any:
     model = build_empty(models.config_of(run.model), options["dtype"])
-    full = models.count(model)
+    whole = _held_in_layers(model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     source = _source(run, device)
     # Embeddings and norms: every rank has them whole. The head too, until it is split: DeepSpeed takes
     # a head on the meta device for one that is tied to the embedding, and nothing raises.
-    late = {
-        layer for block in model.modules() if isinstance(block, nn.ModuleList) for layer in block.modules() if isinstance(layer, nn.Linear)
-    }
+    late = {layer for block in _blocks(model) for layer in block.modules() if isinstance(layer, nn.Linear)}
     for module in model.modules():
         if module not in late:
             _fill(module, names, source)
@@ -52,9 +50,18 @@ def _shard(run: RunConfig, device: str, options: dict[str, Any]) -> Any:
     model.tie_weights()
     with _filling_what_is_split(names, source):
         engine = deepspeed.init_inference(model, **options)
-    if models.count(engine.module) >= full:
+    # Not of the whole model: DeepSpeed gives a tied head a matrix of its own, which can outweigh the rest of a small one.
+    if _held_in_layers(engine.module) >= whole:
         raise Unsupported(f"DeepSpeed found nothing to split in {run.model.name}: every rank would hold the whole model")
     return engine
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+
+
+def _held_in_layers(model: nn.Module) -> int:
+    return sum(map(models.count, _blocks(model)))
 
 
 def _fill(module: nn.Module, names: dict[int, str], source: Source) -> None:
