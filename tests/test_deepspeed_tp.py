@@ -38,12 +38,15 @@ def deepspeed(**settings: Any) -> Settings:
     return Settings(name="deepspeed_tp", **settings)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    out = tmp_path_factory.mktemp("tp") / "logits.json"
-    subprocess.run([sys.executable, "-m", "tests.tp_logits", str(out)], check=True, capture_output=True, timeout=120)
+def compared(out: Path, tp: int) -> dict[str, Any]:
+    subprocess.run([sys.executable, "-m", "tests.tp_logits", str(out), str(tp)], check=True, capture_output=True, timeout=300)
     told: dict[str, Any] = json.loads(out.read_text())
     return told
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return compared(tmp_path_factory.mktemp("tp") / "logits.json", 2)
 
 
 @needs_deepspeed
@@ -58,6 +61,20 @@ def test_two_ranks_compute_the_logits_of_the_whole_model(found: dict[str, Any], 
 def test_a_rank_holds_little_more_than_its_share(found: dict[str, Any], family: str) -> None:
     """Embeddings are held whole, and are much of so small a model."""
     assert 0.5 <= found[family]["held"] < 0.85
+
+
+@needs_deepspeed
+def test_a_tied_head_that_outweighs_the_layers_does_not_hide_that_they_are_split(found: dict[str, Any]) -> None:
+    """DeepSpeed gives it a matrix of its own, so that a rank can hold more than the whole model did."""
+    assert found["tied"]["error"] < 1e-4
+    assert found["tied"]["held"] > 1
+
+
+@needs_deepspeed
+def test_four_ranks_compute_the_same_from_smaller_shards(found: dict[str, Any], tmp_path: Path) -> None:
+    four = compared(tmp_path / "logits.json", 4)["opt"]
+    assert four["error"] < 1e-4
+    assert four["held"] < found["opt"]["held"]
 
 
 @needs_deepspeed

@@ -1,4 +1,4 @@
-"""Logits of sharded models beside those of whole ones: run by test_deepspeed_tp.py in a process of its own.
+"""Logits of sharded models beside those of whole ones: run by test_deepspeed_tp.py in a process of its own for each number of ranks.
 
 DeepSpeed keeps its process group in globals, so one process can only ever be one rank of one group.
 """
@@ -36,11 +36,11 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_of(family: str, dtype: Dtype = Dtype.fp32, tp: int = 2) -> RunConfig:
+def run_of(family: str, tp: int, dtype: Dtype = Dtype.fp32, **sizes: Any) -> RunConfig:
     # A wide initializer: with the usual one, a small model's logits are all but equal, and so is any error.
     architecture = {"model_type": family, "vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False, **SIZES[family]}
     return RunConfig(
-        model=ModelConfig(name=family, architecture=architecture, dtype=dtype),
+        model=ModelConfig(name=family, architecture={**architecture, **sizes}, dtype=dtype),
         framework=Settings(name="deepspeed_tp", tp=tp),
         hardware=HardwareConfig(device=Device.cpu, threads=1),
     )
@@ -49,45 +49,60 @@ def run_of(family: str, dtype: Dtype = Dtype.fp32, tp: int = 2) -> RunConfig:
 class LogitsRank(Rank):
     """A rank that tells its logits, for one model after the other."""
 
-    def logits(self, run: RunConfig, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], int]:
+    def logits(self, run: RunConfig) -> tuple[NDArray[np.float32], int]:
         from bench.frameworks import shards
 
-        model = shards.load(run, "cpu", 2, kernel_inject=False)
-        return logits_of(model, ids), models.count(model)
+        model = shards.load(run, "cpu", self._settings.tp, kernel_inject=False)
+        return logits_of(model), models.count(model)
 
 
-def logits_of(model: Any, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+def logits_of(model: Any) -> NDArray[np.float32]:
     import torch
 
+    ids = torch.from_numpy(np.random.default_rng(0).integers(1, 512, (2, 24)))
     with torch.no_grad():
-        logits: NDArray[np.float32] = model(torch.from_numpy(ids)).logits.float().numpy()
+        logits: NDArray[np.float32] = model(ids).logits.float().numpy()
     return logits
 
 
-def main(out: Path) -> None:
-    ids = np.random.default_rng(0).integers(1, 512, (2, 24))
-    first = run_of("llama")
+def whole(run: RunConfig) -> Any:
+    return models.build(run.model, "cpu", seed=0)
+
+
+def compared(ranks: Ranks, run: RunConfig) -> dict[str, float]:
+    model = whole(run)
+    expected = logits_of(model)
+    told = ranks.call("logits", run)
+    return {
+        "error": float(np.abs(told[0][0] - expected).max()),
+        "scale": float(np.abs(expected).max()),
+        "held": max(held for _, held in told) / models.count(model),
+    }
+
+
+def in_bf16(ranks: Ranks) -> dict[str, float]:
+    exact, bf16 = run_of("llama", 2), run_of("llama", 2, Dtype.bf16)
+    truth = logits_of(whole(exact))
+    (sharded, _), _ = ranks.call("logits", bf16)
+    return {
+        "error": float(np.abs(sharded - truth).mean()),
+        "error_of_hf": float(np.abs(logits_of(whole(bf16)) - truth).mean()),
+    }
+
+
+def main(out: Path, tp: int) -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as meeting:
-        ranks = Ranks(partial(LogitsRank, first, "cpu", str(Path(meeting) / "store")), 2)
+        ranks = Ranks(partial(LogitsRank, run_of("opt", tp), "cpu", str(Path(meeting) / "store")), tp)
         ranks.call("load")
-        for family in SIZES:
-            whole = models.build(run_of(family).model, "cpu", seed=0)
-            expected = logits_of(whole, ids)
-            (sharded, held), _ = ranks.call("logits", run_of(family), ids)
-            found[family] = {
-                "error": float(np.abs(sharded - expected).max()),
-                "scale": float(np.abs(expected).max()),
-                "held": held / models.count(whole),
-            }
-        bf16 = run_of("llama", Dtype.bf16)
-        exact = logits_of(models.build(first.model, "cpu", seed=0), ids)
-        (sharded, _), _ = ranks.call("logits", bf16, ids)
-        plain = logits_of(models.build(bf16.model, "cpu", seed=0), ids)
-        found["bf16"] = {"error": float(np.abs(sharded - exact).mean()), "error_of_hf": float(np.abs(plain - exact).mean())}
+        for family in SIZES if tp == 2 else ("opt",):
+            found[family] = compared(ranks, run_of(family, tp))
+        if tp == 2:
+            found["tied"] = compared(ranks, run_of("mpt", tp, tie_word_embeddings=True, vocab_size=4096))
+            found["bf16"] = in_bf16(ranks)
         ranks.stop()
     out.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
