@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
+import signal
 import subprocess
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -121,6 +123,14 @@ def cache_folder() -> Path:
 def python_path() -> str:
     """PYTHONPATH for a child process, so that it finds this package wherever it starts."""
     return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with its parent: no thread has to look, so none disturbs the repeats."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def timing_environment() -> dict[str, str]:

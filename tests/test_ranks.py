@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 
-from bench.frameworks.ranks import RankFailed, Ranks
+from bench.config import RunConfig
+from bench.frameworks.failure import Failed
+from bench.frameworks.fake import Settings as FakeSettings
+from bench.frameworks.faults import Fault
+from bench.frameworks.ranks import Ranks
+from bench.results import Status
+from bench.sweep.resident import JobLost, ResidentWorker, Slot
 from tests.conftest import ROOT
+from tests.engines import measured, point
 
 
 class Toy:
@@ -25,11 +37,15 @@ class Toy:
             raise ValueError(f"no luck on {self.rank}")
         return "fine"
 
-    def fail_alone(self) -> None:
-        """As in a collective: rank 0 is gone, and the others wait for it."""
-        if self.rank == 0:
-            raise ValueError("gone")
+    def fail_alone(self, rank: int) -> None:
+        """As in a collective: the others wait for the one that is gone."""
+        if self.rank == rank:
+            raise MemoryError("gone")
         time.sleep(1e6)
+
+
+def two_ranks(fault: Fault | None = None) -> RunConfig:
+    return point(FakeSettings(name="fake", tp=2, rank_processes=True, fault=fault))
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +69,59 @@ def test_one_rank_is_only_this_process() -> None:
     ("failing", "told"), [((0,), "^no luck on 0"), ((0, 1, 2), "^no luck on 0"), ((2,), "rank 2: ValueError: no luck on 2")]
 )
 def test_whoever_fails_the_error_is_told_and_the_next_call_works(three: Ranks, failing: tuple[int, ...], told: str) -> None:
-    with pytest.raises((ValueError, RankFailed), match=told):
+    with pytest.raises((ValueError, Failed), match=told):
         three.call("fail", *failing)
     assert three.call("double", 1) == [2, 102, 202]
 
 
-def test_a_rank_that_waits_for_one_that_failed_ends_the_process() -> None:
+@pytest.mark.parametrize(("rank", "who"), [(0, ""), (1, "rank 1: ")])
+def test_where_the_others_wait_for_a_rank_that_failed_its_error_is_the_last_word(rank: int, who: str) -> None:
     program = (
-        "from bench.frameworks import ranks\nfrom tests.test_ranks import Toy\n"
-        "ranks._GRACE_S = 0.5\nif __name__ == '__main__': ranks.Ranks(Toy, 2).call('fail_alone')"
+        "import sys\nfrom bench.frameworks import ranks\nfrom tests.test_ranks import Toy\n"
+        "ranks._GRACE_S = 0.5\nranks.Ranks.last_words = lambda failure: print(failure.status, failure.error)\n"
+        f"if __name__ == '__main__': ranks.Ranks(Toy, 2).call('fail_alone', {rank})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "ValueError: gone" in done.stderr
-    assert "the others wait for it for ever" in done.stderr
+    assert done.stdout.strip() == f"oom {who}MemoryError: gone"
+
+
+def test_the_point_gets_the_status_of_the_rank_that_failed_alone(tmp_path: Path) -> None:
+    """With the fake, whose second rank is killed, raises or runs out of memory while rank 0 waits for it."""
+    faults = (
+        (Fault.kill_rank, Status.crashed, "^rank 1 died of SIGKILL; its output is in "),
+        (Fault.oom_rank, Status.oom, r"^rank 1: MemoryError: does not fit \(pretend\)$"),
+    )
+    for fault, status, told in faults:
+        with pytest.raises(JobLost, match=told) as lost:
+            measured(two_ranks(fault=fault), tmp_path)
+        assert lost.value.status is status
+        assert not lost.value.worker_lives
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[ResidentWorker]:
+    worker = ResidentWorker(two_ranks(), tmp_path / "log", Slot())
+    worker.load(two_ranks())
+    yield worker
+    worker.close()
+
+
+def rank_of(worker: ResidentWorker) -> psutil.Process:
+    return next(child for child in psutil.Process(worker.pid).children() if "multiprocessing.spawn" in " ".join(child.cmdline()))
+
+
+def test_ranks_die_with_their_worker(worker: ResidentWorker) -> None:
+    children = psutil.Process(worker.pid).children(recursive=True)
+    assert rank_of(worker) in children
+    os.kill(worker.pid, signal.SIGKILL)
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_a_rank_that_hangs_ends_the_point_after_its_time(worker: ResidentWorker) -> None:
+    children = psutil.Process(worker.pid).children(recursive=True)
+    rank_of(worker).suspend()
+    with pytest.raises(JobLost, match="no answer within") as lost:
+        worker.measure(replace(two_ranks(), timeout_s=2.0), lambda *_: None)
+    assert lost.value.status is Status.timeout
+    assert psutil.wait_procs(children, timeout=10)[1] == []

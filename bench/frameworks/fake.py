@@ -68,6 +68,8 @@ class Fake:
         if self._settings.largest_batch is not None and len(prompts) > self._settings.largest_batch:
             fault = Fault.oom
         pids = self._ranks.call("pid") if self._ranks else []
+        if self._ranks and fault is Fault.oom_rank:
+            self._ranks.call("run_out_of_memory")
         strike(fault, len(prompts), pids[1] if pids else None)
         taken = np.ones(len(prompts) * self._settings.bytes_per_sequence, dtype=np.int8)
         time.sleep(self._settings.prefill_s * prompts.shape[1] / 1000)
@@ -101,3 +103,8 @@ class _Rank:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def run_out_of_memory(self) -> None:
+        if self.rank:
+            raise MemoryError("does not fit (pretend)")
+        time.sleep(1e6)  # the others wait for it inside a collective

@@ -23,13 +23,15 @@ class Fault(StrEnum):
     segfault = "segfault"  # reads address 0
     short = "short"  # returns a token less than asked
     kill_rank = "kill_rank"  # its second rank is killed
+    oom_rank = "oom_rank"  # its second rank alone runs out of memory
     kill_launcher = "kill_launcher"  # the launching process is killed
     terminate_launcher = "terminate_launcher"  # the launching process gets SIGTERM
     full_disk = "full_disk"  # the launching process cannot write the row
     any = "any"  # one of those that strike while generating, or none: drawn by the seed and the point
 
 
-_WHILE_GENERATING = [fault for fault in Fault if fault not in (Fault.unsupported, Fault.load_error, Fault.short, Fault.any)]
+_NOT_DRAWN = (Fault.unsupported, Fault.load_error, Fault.short, Fault.oom_rank, Fault.any)
+_WHILE_GENERATING = [fault for fault in Fault if fault not in _NOT_DRAWN]
 _SHARE_STRUCK = 1 / 3  # of the points, where the fault is drawn
 
 

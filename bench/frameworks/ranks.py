@@ -2,128 +2,145 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any
 
-# A rank that fails alone leaves the others inside a collective that never ends. Whoever failed waits this
-# long for the others to fail too; then it ends its process, and all the others with it.
-_GRACE_S = 10.0
-_PR_SET_PDEATHSIG = 1
+from bench.frameworks.failure import Failed, Failure, of_death, of_exception, oom_kills
+from bench.machine import die_with_parent
+
+# A rank that fails alone leaves the others inside a collective that never ends, and only the end of the process
+# gets its main thread out of there. So long they have to fail, too.
+_GRACE_S = 5.0
 
 MakeEngine = Callable[[int], Any]
 """Makes the engine of one rank, in that rank's process; must be picklable."""
 
 
-@dataclass(frozen=True)
-class _Raised:
-    error: str
-
-
-class RankFailed(RuntimeError):
-    def __init__(self, rank: int, error: str) -> None:
-        super().__init__(f"rank {rank}: {error}")
-
-
 class Ranks:
     """N engines that work together: rank 0 in this process, the others each in a process of its own."""
 
+    last_words: Callable[[Failure], None] = staticmethod(lambda failure: None)
+    """Told why this process ends, right before it does. The worker sets it, and tells the launching process."""
+
     def __init__(self, make_engine: MakeEngine, count: int) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would copy whatever threads this process has
-        self._connections: list[Connection] = []
-        self._processes: list[BaseProcess] = []
+        self._connections: dict[Connection, str] = {}
+        self._processes: dict[int, BaseProcess] = {}
+        self._answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._patience: list[threading.Timer] = []
         self._ending = False
+        self._oom_kills = oom_kills()
         for rank in range(1, count):
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(make_engine, rank, theirs, os.getpid()), name=f"rank {rank}", daemon=True)
             process.start()
             theirs.close()
-            self._connections.append(ours)
-            self._processes.append(process)
-        if self._processes:
-            threading.Thread(target=self._die_with_them, name="ranks", daemon=True).start()
+            self._connections[ours] = process.name
+            self._processes[process.sentinel] = process
+        threading.Thread(target=self._listen, name="ranks", daemon=True).start()
         self.first = make_engine(0)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
-        """Call this method of every rank's engine at once, and wait for all results. Raises what rank 0 raises, or RankFailed."""
+        """Call this method of every rank's engine at once. Raises what rank 0 raises, and Failed for what another one does."""
         for connection in self._connections:
             connection.send((method, arguments))
         try:
             mine = getattr(self.first, method)(*arguments)
-        except Exception:
-            self._collect(_GRACE_S)
+        except Exception as error:
+            traceback.print_exc()
+            self._give_up_after_grace(of_exception(error))
+            self._collect()
             raise
-        theirs = self._collect(None)
-        for rank, result in enumerate(theirs, start=1):
-            if isinstance(result, _Raised):
-                raise RankFailed(rank, result.error)
-        return [mine, *theirs]
+        theirs = self._collect()
+        for name, answer in theirs.items():
+            if isinstance(answer, Failure):
+                raise Failed(_named(name, answer))
+        return [mine, *theirs.values()]
 
     def stop(self) -> None:
         self._ending = True
         for connection in self._connections:
-            connection.close()
-        for process in self._processes:
+            with suppress(OSError):
+                connection.send(None)
+        for process in self._processes.values():
             process.join(2.0)
             process.kill()
             process.join()
 
-    def _collect(self, within_s: float | None) -> list[Any]:
-        return [self._receive(connection, within_s) for connection in self._connections]
+    def _collect(self) -> dict[str, Any]:
+        """The answer of every rank, in their order."""
+        answers = dict(self._answers.get() for _ in self._connections)
+        while self._patience:
+            self._patience.pop().cancel()
+        return {name: answers[name] for name in self._connections.values()}
 
-    def _receive(self, connection: Connection, within_s: float | None) -> Any:
+    def _listen(self) -> None:
+        """Hear the ranks in a thread of its own: the main thread may be stuck in a collective with them."""
+        connections, alive = dict(self._connections), dict(self._processes)
+        while alive:
+            for ready in wait([*connections, *alive]):
+                if isinstance(ready, Connection):
+                    self._hear(ready, connections)
+                elif isinstance(ready, int):
+                    self._ended(alive.pop(ready))
+
+    def _hear(self, connection: Connection, connections: dict[Connection, str]) -> None:
+        name = connections[connection]
         try:
-            if not connection.poll(within_s):
-                traceback.print_exc()
-                print("rank 0 failed, and the others wait for it for ever; the worker ends", file=sys.stderr, flush=True)
-                os._exit(1)
-            result = connection.recv()
-            if isinstance(result, _Raised):
-                connection.send(None)  # heard: the rank need not end itself
-        except (EOFError, ConnectionError):
-            threading.Event().wait()  # the rank is dead, and the watching thread about to end this process
-        return result
-
-    def _die_with_them(self) -> None:
-        """End this process as its rank ended, wherever the main thread is stuck: the launching process makes a row of it."""
-        dead = wait([process.sentinel for process in self._processes])
-        if self._ending:
+            answer = connection.recv()
+        except (EOFError, OSError):  # how it died, its process tells
+            del connections[connection]
             return
-        process = next(process for process in self._processes if process.sentinel in dead)
-        process.join()
-        code = process.exitcode or 1
-        print(f"{process.name} ended with exit code {code}, so the worker ends", file=sys.stderr, flush=True)
-        if code < 0:
-            os.kill(os.getpid(), -code)
-            time.sleep(1.0)  # a signal takes a moment to arrive
-        os._exit(abs(code))
+        if isinstance(answer, Failure):
+            self._give_up_after_grace(_named(name, answer))
+        self._answers.put((name, answer))
+
+    def _ended(self, process: BaseProcess) -> None:
+        if not self._ending:
+            process.join()
+            self._give_up(of_death(process.name, process.exitcode or 0, self._oom_kills))
+
+    def _give_up_after_grace(self, failure: Failure) -> None:
+        timer = threading.Timer(_GRACE_S, self._give_up, [failure])
+        timer.daemon = True
+        self._patience.append(timer)
+        timer.start()
+
+    def _give_up(self, failure: Failure) -> None:
+        """End this process, wherever its main thread is stuck; the other ranks die with it."""
+        print(f"{failure.error}; the other ranks cannot go on, so the worker ends", file=sys.stderr, flush=True)
+        Ranks.last_words(failure)
+        os._exit(1)
+
+
+def _named(rank: str, failure: Failure) -> Failure:
+    return Failure(failure.status, f"{rank}: {failure.error}")
 
 
 def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != worker:  # it died before we could ask to die with it
         os._exit(1)
     engine = make_engine(rank)
     while True:
         try:
-            method, arguments = connection.recv()
+            request = connection.recv()
         except (EOFError, ConnectionError):
+            request = None
+        if request is None:
             os._exit(0)
+        method, arguments = request
         try:
             connection.send(getattr(engine, method)(*arguments))
-        except Exception as error:
+        except Exception as error:  # the boundary: it becomes the row of the point
             traceback.print_exc()
-            connection.send(_Raised(f"{type(error).__name__}: {error}"))
-            if not connection.poll(_GRACE_S):
-                os._exit(1)
-            connection.recv()
+            connection.send(of_exception(error))

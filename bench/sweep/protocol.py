@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.config import RunConfig
+from bench.frameworks.failure import Failure
 from bench.measure.point import Measurement
-from bench.results import Status
 
 # The worker's environment: its end of the socket pair, and what it may use of the host.
 FD_VARIABLE = "BENCH_WORKER_FD"
@@ -50,10 +50,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Refused:
-    """The worker lives on, but this job or this load came to nothing."""
+    """This job or this load came to nothing."""
 
-    status: Status
-    error: str
+    failure: Failure
+    worker_lives: bool
 
 
 Request = Load | Measure | Go

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.config import Device, RunConfig
+from bench.frameworks.failure import Failure, of_death, oom_kills
 from bench.measure.point import Measurement
 from bench.results import Status
 from bench.sweep.protocol import (
@@ -71,7 +72,7 @@ class ResidentWorker:
                 start_new_session=True,  # Ctrl-C reaches the launching process alone; killpg takes an engine's children along
             )
         theirs.close()
-        self._oom_kills = _oom_kills()
+        self._oom_kills = oom_kills()
 
     @property
     def pid(self) -> int:
@@ -116,31 +117,23 @@ class ResidentWorker:
         except (EOFError, OSError) as error:
             raise self._lost() from error
         if isinstance(reply, Refused):
-            raise JobLost(reply.status, reply.error, worker_lives=True)
+            raise self._job_lost(reply.failure, reply.worker_lives)
         return reply
 
     def _lost(self) -> JobLost:
-        """The worker died: how, and whether the kernel says that it was for memory."""
+        """The worker died."""
         self._end(grace_s=0.2)  # a dying process may still be on its way out, and its own exit code tells more
-        code = self._process.returncode
-        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
-            return JobLost(
-                Status.oom, "the kernel's out-of-memory killer ended the worker; a lower hardware.memory_limit_gb makes it fail by itself"
-            )
-        how = f"died of {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-        return JobLost(Status.crashed, f"the worker {how}; its output is in {self._log}")
+        return self._job_lost(of_death("the worker", self._process.returncode, self._oom_kills), lives=False)
+
+    def _job_lost(self, failure: Failure, lives: bool) -> JobLost:
+        where = f"; its output is in {self._log}" if failure.status is Status.crashed else ""
+        return JobLost(failure.status, failure.error + where, worker_lives=lives)
 
     def _end(self, grace_s: float = 0.0) -> None:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_s)
         self.kill()  # also what an ended worker left behind
         self._process.wait()
-
-
-def _oom_kills() -> int:
-    """How often this host's kernel has killed a process for memory: proc_vmstat(5)."""
-    lines = Path("/proc/vmstat").read_text().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:

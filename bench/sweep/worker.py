@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import resource
-import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
 from time import perf_counter
 
 from bench.config import RunConfig
-from bench.errors import BenchError, Unsupported
 from bench.frameworks import framework_class
 from bench.frameworks.base import Framework
+from bench.frameworks.failure import of_exception
+from bench.frameworks.ranks import Ranks
+from bench.machine import die_with_parent
 from bench.measure.point import measure
-from bench.results import Status
 from bench.roofline import ModelShape
 from bench.sweep.protocol import (
     CPUS_VARIABLE,
@@ -32,10 +31,6 @@ from bench.sweep.protocol import (
     Refused,
     Reply,
 )
-
-# How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -59,7 +54,7 @@ class Worker:
             return self._load(request.run) if isinstance(request, Load) else self._measure(request.run)
         except Exception as error:  # the boundary: whatever an engine raises becomes a row
             traceback.print_exc()
-            return Refused(classify(error), describe(error))
+            return Refused(of_exception(error), worker_lives=True)
 
     def _load(self, run: RunConfig) -> Loaded:
         started = perf_counter()
@@ -80,19 +75,6 @@ class Worker:
         assert isinstance(answer, Go)
 
 
-def classify(error: BaseException) -> Status:
-    if isinstance(error, Unsupported):
-        return Status.unsupported
-    said = str(error).lower()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(words in said for words in _OUT_OF_MEMORY):
-        return Status.oom
-    return Status.failed
-
-
-def describe(error: BaseException) -> str:
-    return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-
-
 def _confine(cpus: str | None, memory_bytes: str | None) -> None:
     """Keep to the given cores, and to the given memory: then an allocation fails here, before the kernel kills something else."""
     if cpus:
@@ -103,10 +85,10 @@ def _confine(cpus: str | None, memory_bytes: str | None) -> None:
 
 
 def main() -> None:
-    # The kernel ends this process with its parent: no thread has to look, so none disturbs the repeats.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     connection = Connection(int(os.environ.pop(FD_VARIABLE)))
     _confine(os.environ.pop(CPUS_VARIABLE, None), os.environ.pop(MEMORY_VARIABLE, None))
+    Ranks.last_words = lambda failure: connection.send(Refused(failure, worker_lives=False))
     Worker(connection).serve()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,0 +1,59 @@
+"""What the end of an engine makes of its job: an exception that it raised, or the death of a process of its."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError, Unsupported
+from bench.results import Status
+
+# How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True)
+class Failure:
+    status: Status
+    error: str
+
+
+class Failed(RuntimeError):
+    """Stands for what failed in another process."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
+def of_exception(error: BaseException) -> Failure:
+    if isinstance(error, Failed):
+        return error.failure
+    told = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    return Failure(_status(error), told)
+
+
+def of_death(who: str, exit_code: int, oom_kills_before: int) -> Failure:
+    """How a process died, and whether the kernel says that it was for memory."""
+    if exit_code == -signal.SIGKILL and oom_kills() > oom_kills_before:
+        return Failure(
+            Status.oom, f"the kernel's out-of-memory killer ended {who}; a lower hardware.memory_limit_gb makes it fail by itself"
+        )
+    how = f"died of {signal.Signals(-exit_code).name}" if exit_code < 0 else f"left with exit code {exit_code}"
+    return Failure(Status.crashed, f"{who} {how}")
+
+
+def oom_kills() -> int:
+    """How often this host's kernel has killed a process for memory: proc_vmstat(5)."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def _status(error: BaseException) -> Status:
+    if isinstance(error, Unsupported):
+        return Status.unsupported
+    said = str(error).lower()
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(words in said for words in _OUT_OF_MEMORY):
+        return Status.oom
+    return Status.failed
