@@ -13,6 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from bench.analysis.fields import field_of, is_quantity
 
+_FREE = 0.93  # of an axis: above it stands its caption, which no grid line should touch
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -30,7 +32,7 @@ def scale_for(column: str, values: pd.Series, headroom: float) -> Scale:
     low, high = float(above_zero.min()), float(values.max())
     if field_of(column).linear or (is_quantity(column) and above_zero.empty):
         top = max(high, 1e-9) * (1 + headroom) if high > 0 else 1.0
-        return Scale("linear", 0, top, tuple(MaxNLocator(6).tick_values(0, top)))
+        return Scale("linear", 0, top, tuple(MaxNLocator(6).tick_values(0, top * _FREE)))
     if is_quantity(column):
         return _measured(low, high, headroom)
     return _tested(sorted(set(map(float, values.dropna()))))
@@ -55,9 +57,10 @@ def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:
 def _measured(low: float, high: float, headroom: float) -> Scale:
     decades = max(log10(high / low), 0.25)
     bottom, top = low / 10 ** (0.07 * decades), high * 10 ** (headroom * decades)
-    ticks = one_two_five(bottom, top)
+    last = bottom * (top / bottom) ** _FREE
+    ticks = one_two_five(bottom, last)
     if len(ticks) < 2:
-        ticks = [value for value in MaxNLocator(4).tick_values(bottom, top) if bottom <= value <= top]
+        ticks = [value for value in MaxNLocator(4).tick_values(bottom, last) if bottom <= value <= last]
     return Scale("log", bottom, top, tuple(ticks))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -160,9 +159,11 @@ def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
+    import seaborn as sns
+
     groups, lines = list(dict.fromkeys(frame["setting"])), sorted(frame["line"].unique())
     height = 1.5 + 0.34 * len(groups) * len(lines) + 0.12 * len(groups)
-    figure = Figure(figsize=(7.6, max(2.6, height)))
+    figure = style.new_figure(7.6, max(2.6, height))
     figure.subplots_adjust(left=0.2, right=0.9, top=1 - 1.1 / figure.get_figheight(), bottom=0.4 / figure.get_figheight())
     ax = figure.add_subplot()
     looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
@@ -182,16 +183,18 @@ def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
 
 
 def _lines(frame: pd.DataFrame, metric: Line, subtitle: str) -> Figure:
-    figure = Figure(figsize=(7.6, 4.8))
-    figure.subplots_adjust(left=0.1, right=0.96, top=0.76, bottom=0.14)
+    figure = style.new_figure(7.6, 4.8)
+    figure.subplots_adjust(left=0.1, right=0.96, top=0.82, bottom=0.15)
     ax = figure.add_subplot()
     lines = sorted(frame["line"].unique())
     looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
+    ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
         x, y = metric.points(job)
         ax.plot(x, y, color=looks[job["line"]].color, lw=1.6)
+        ends[job["line"]] = style.EndLabel(x[-1], y[-1], job["line"], looks[job["line"]].color)
     _scale_lines(ax, metric)
-    style.put_key(figure, style.swatches({line: look.color for line, look in looks.items()}))
+    style.fit_right(figure, style.put_end_labels(ax, list(ends.values())))
     style.put_header(figure, metric.title, f"{metric.definition} · {subtitle}", provenance(frame))
     return figure
 

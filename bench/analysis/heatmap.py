@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, to_hex
@@ -19,13 +20,15 @@ from bench.results import Status
 
 def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
     """A cell per x and `chart.line`, coloured and labelled by y."""
+    import seaborn as sns  # late: it costs a quarter of a second, and few reports have a heat map
+
     [down] = chart.line
     ok = frame[frame["status"] == Status.ok]
     # Nullable columns would end as objects, which imshow refuses.
     values = ok.pivot_table(index=down, columns=chart.x, values=chart.y, aggfunc="median").astype(float)
     rows, columns = sorted(frame[down].unique(), reverse=True), sorted(frame[chart.x].unique())
     values = values.reindex(index=rows, columns=columns)
-    figure = Figure(figsize=(7.6, 5.9))
+    figure = style.new_figure(7.6, 5.9)
     figure.subplots_adjust(left=0.095, right=0.88, top=0.845, bottom=0.125)
     ax, norm = figure.add_subplot(), LogNorm(ok[chart.y].min() / 1.001, ok[chart.y].max() * 1.001)
     sns.heatmap(values, cmap=_colors(), norm=norm, cbar=False, linewidths=1.6, linecolor="white", ax=ax)
@@ -37,7 +40,10 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     return figure
 
 
+@cache
 def _colors() -> Colormap:
+    import seaborn as sns
+
     mako = sns.color_palette("mako_r", as_cmap=True)
     return ListedColormap([mako(0.04 + 0.86 * i / 255) for i in range(256)])
 

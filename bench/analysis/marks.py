@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.analysis.fields import field_of
 from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyle
-from bench.analysis.tables import repeats_in_words
+from bench.analysis.tables import interval_in_words, repeats_in_words
 
 # By the name of a line, in the order of their drawing.
 Styles = Mapping[str, LineStyle]
@@ -23,60 +24,46 @@ _BEYOND = "#E9EDF1"
 _HOLLOW: dict[str, Any] = {"ls": DASHED, "lw": 1.2, "marker": "D", "ms": 5.6, "mfc": "white", "mew": 1.4}
 
 
-def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
-    """A line per value of `line`, in the order of the rows, its spread behind it."""
-    for line, points in frame.groupby("line", sort=False):
-        _draw_spread(ax, points, x, y, styles[str(line)].color)
-    sns.lineplot(
-        frame,
-        x=x,
-        y=y,
-        hue="line",
-        hue_order=[line for line in styles if line in set(frame["line"])],
-        style="line",
-        palette={line: style.color for line, style in styles.items()},
-        markers={line: style.marker for line, style in styles.items()},
-        dashes={line: "" if style.dash == "solid" else style.dash[1] for line, style in styles.items()},
-        sort=False,
-        estimator=None,
-        legend=False,
-        markersize=6.2,
-        markeredgecolor="white",
-        markeredgewidth=0.9,
-        ax=ax,
-        zorder=3,
-    )
+def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles, size: float = 6.2) -> None:
+    """A line per value of `line`, in the order of the rows, its interval behind it."""
+    for name, points in _in_order(frame, styles):
+        style = styles[name]
+        _draw_interval(ax, points, x, y, style.color)
+        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.dash, "ms": size, "mec": "white"}
+        ax.plot(points[x], points[y], mew=size / 7, zorder=3, **look)
 
 
-def draw_small_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
-    """The same for one panel of many, where seaborn's 100 ms a call would add up."""
-    for line, points in frame.groupby("line", sort=False):
-        style = styles[str(line)]
-        _draw_spread(ax, points, x, y, style.color)
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.dash, "ms": 5, "mec": "white", "mew": 0.8}
-        ax.plot(points[x], points[y], zorder=3, **look)
+def _in_order(frame: pd.DataFrame, styles: Styles) -> Iterator[tuple[str, pd.DataFrame]]:
+    lines = {str(name): points for name, points in frame.groupby("line", sort=False)}
+    return ((name, lines[name]) for name in styles if name in lines)
 
 
-def _draw_spread(ax: Axes, points: pd.DataFrame, x: str, y: str, color: str) -> None:
-    """Bars where x is measured, a band where it is set; nothing where the repeats of y are not known."""
-    if f"{x}_min" in points:
-        ends = [points[x] - points[f"{x}_min"], points[f"{x}_max"] - points[x]]
-        ax.errorbar(points[x], points[y], xerr=ends, fmt="none", ecolor=color, elinewidth=1.3, alpha=0.55, zorder=2)
-    elif f"{y}_min" in points and len(points) > 1:
-        ax.fill_between(points[x], points[f"{y}_min"], points[f"{y}_max"], color=color, alpha=0.18, lw=0, zorder=2)
-    elif f"{y}_min" in points:
-        ax.vlines(points[x], points[f"{y}_min"], points[f"{y}_max"], color=color, alpha=0.35, lw=3, zorder=2)
+def _draw_interval(ax: Axes, points: pd.DataFrame, x: str, y: str, color: str) -> None:
+    """Bars where x is measured, a band where it is set; nothing where the spread of y is not known.
+
+    One collection for all: a call of errorbar or fill_between costs several times as much.
+    """
+    if f"{x}_low" in points:
+        ends = list(points[[f"{x}_low", y, f"{x}_high", y]].to_numpy(float).reshape(-1, 2, 2))
+        ax.add_collection(LineCollection(ends, colors=color, lw=1.3, alpha=0.55, zorder=2), autolim=False)
+    elif f"{y}_low" in points and len(points) > 1:
+        low, high = (points[[x, f"{y}_{end}"]].to_numpy(float) for end in ("low", "high"))
+        ax.add_collection(PolyCollection([np.concatenate([low, high[::-1]])], fc=color, alpha=0.18, lw=0, zorder=2), autolim=False)
+    elif f"{y}_low" in points:
+        ends = list(points[[x, f"{y}_low", x, f"{y}_high"]].to_numpy(float).reshape(-1, 2, 2))
+        ax.add_collection(LineCollection(ends, colors=color, lw=3, alpha=0.35, zorder=2), autolim=False)
 
 
 def draw_references(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
     """Published curves: hollow and dashed, so that nobody takes them for a measurement."""
-    for line, points in frame.groupby("line", sort=False):
-        ax.plot(points[x], points[y], color=styles[str(line)].color, zorder=2.8, **_HOLLOW)
+    for name, points in _in_order(frame, styles):
+        ax.plot(points[x], points[y], color=styles[name].color, zorder=2.8, **_HOLLOW)
 
 
 def draw_noisy(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     noisy = frame[frame["noisy"].eq(True)]
-    ax.scatter(noisy[x], noisy[y], s=90, facecolors="none", edgecolors=MUTED, linewidths=0.8, zorder=3.5)
+    if len(noisy):
+        ax.scatter(noisy[x], noisy[y], s=90, facecolors="none", edgecolors=MUTED, linewidths=0.8, zorder=3.5)
 
 
 def draw_equal(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> None:
@@ -115,7 +102,7 @@ def draw_limit(ax: Axes, limit: pd.DataFrame) -> None:
 def draw_lane(lane: Axes, missing: pd.DataFrame, x: str, styles: Styles) -> None:
     """What ran out of memory, above the panel: a cross where it would stand."""
     _clear(lane)
-    ranks = {line: rank for rank, line in enumerate(styles)}
+    ranks = {line: rank for rank, line in enumerate(line for line in styles if missing["line"].eq(line).any())}
     colors = [styles[line].color for line in missing["line"]]
     lane.set_ylim(-0.8, len(ranks) - 0.2)
     lane.scatter(missing[x], missing["line"].map(ranks), marker="x", s=26, lw=1.7, c=colors, zorder=3, clip_on=False)
@@ -146,7 +133,7 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
     """The key: what the marks mean."""
     found: list[Artist] = []
     if len(frame):
-        label = source or f"measured: {repeats_in_words(frame)}{_spread_in_words(frame, x, y)}"
+        label = source or ", ".join([f"measured: {repeats_in_words(frame)}", *spread_in_words(frame, x, y)])
         found.append(Line2D([], [], color=MUTED, marker="o", mec="white", ms=6, label=label))
     if reference:
         found.append(Line2D([], [], color=MUTED, label=reference, **_HOLLOW))
@@ -154,17 +141,18 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
         found.append(Line2D([], [], color=AXIS, lw=1.2, ls=_JOINED, label="same batch size"))
     if limited:
         found.append(Patch(fc=_BEYOND, ec=INK, lw=1.2, label="beyond the hardware's limits"))
-    if frame["noisy"].eq(True).any():
-        found.append(Line2D([], [], ls="none", marker="o", mfc="none", mec=MUTED, ms=9, mew=0.8, label="noisy"))
-    return found
+    return [*found, *noisy_handles(frame)]
 
 
-def _spread_in_words(frame: pd.DataFrame, x: str, y: str) -> str:
-    if not (frame["repeats"] > 1).any():
-        return ""
-    if f"{x}_min" in frame:
-        return ", bar min to max"
-    return ", band min to max" if f"{y}_min" in frame else ""
+def noisy_handles(frame: pd.DataFrame) -> list[Artist]:
+    ring = Line2D([], [], ls="none", marker="o", mfc="none", mec=MUTED, ms=9, mew=0.8, label="noisy")
+    return [ring] if frame["noisy"].eq(True).any() else []
+
+
+def spread_in_words(frame: pd.DataFrame, x: str, y: str) -> list[str]:
+    """What the bars or bands around the lines show, where there are any."""
+    shape = "bar" if f"{x}_low" in frame else "band" if f"{y}_low" in frame else None
+    return [f"{shape}: {interval_in_words(frame)}"] if shape and (frame["repeats"] > 1).any() else []
 
 
 def line_handles(styles: Styles) -> list[Artist]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from bench.analysis import axes, marks, plots, style
 from bench.analysis.fields import field_of
@@ -18,7 +21,6 @@ from bench.analysis.plots import Chart, Parts
 
 Cell = dict[str, Any]  # the value of each facet column
 
-_ABREAST = 3
 _FAINT = "#DADFE4"
 _MISSING = "#F6E7E5"
 
@@ -27,7 +29,7 @@ _MISSING = "#F6E7E5"
 class Panel:
     ax: Axes
     cell: Cell
-    neighbours: list[Cell]  # the others in its row
+    neighbours: list[int]  # the places of the others in its row
     first: tuple[bool, bool]  # whether it is in the first row, and in the first column
 
 
@@ -39,18 +41,22 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     parts = plots.sort_out(chart, frame, references)
     rows = _layout(chart, parts)
     height = 1.75 + 2.0 * len(rows)
-    figure = Figure(figsize=(9.4, height))
+    figure = style.new_figure(9.4, height)
     panels = _make_panels(figure, rows)
     figure.subplots_adjust(left=0.073, right=0.985, top=1 - 1.42 / height, bottom=0.68 / height, hspace=0.22, wspace=0.06)
+    strokes = [_strokes(_in(panel.cell, parts.ok), chart) for panel in panels]
     for panel in panels:
+        behind = [stroke for j in panel.neighbours for stroke in strokes[j]]
+        panel.ax.add_collection(LineCollection(behind, colors=_FAINT, lw=1.1, zorder=1), autolim=False)
         _fill(panel, chart, parts)
     x_scale, y_scale = plots.set_scales(panels[0].ax, chart, parts)
+    shaded = [_shade(panel, chart, parts, x_scale) for panel in panels]
     for panel in panels:
-        _shade(panel, chart, parts, x_scale)
         _name(panel, chart)
     figure.text(0.53, 0.31 / height, axes.caption(chart.x, x_scale), ha="center", fontsize=10.5, color=style.MUTED)
-    style.put_key(figure, _key(chart, parts, abreast=len(rows[0])))
-    style.put_header(figure, chart.title, " · ".join([axes.caption(chart.y, y_scale), chart.subtitle]), chart.footer, x=0.024)
+    style.put_key(figure, _key(chart, parts, abreast=len(rows[0]), shaded=any(shaded)))
+    told = [axes.caption(chart.y, y_scale), chart.subtitle, *marks.spread_in_words(parts.ok, chart.x, chart.y)]
+    style.put_header(figure, chart.title, " · ".join(told), chart.footer, x=0.024)
     return figure
 
 
@@ -61,7 +67,8 @@ def _layout(chart: Chart, parts: Parts) -> list[list[Cell]]:
     if len(values) == 2:
         return [[{chart.facet[0]: row, chart.facet[1]: column} for column in values[1]] for row in values[0]]
     cells = [{chart.facet[0]: value} for value in values[0]]
-    return [cells[i : i + _ABREAST] for i in range(0, len(cells), _ABREAST)]
+    abreast = 2 if len(cells) == 4 else 3
+    return [cells[i : i + abreast] for i in range(0, len(cells), abreast)]
 
 
 def _make_panels(figure: Figure, rows: list[list[Cell]]) -> list[Panel]:
@@ -73,7 +80,8 @@ def _make_panels(figure: Figure, rows: list[list[Cell]]) -> list[Panel]:
             ax = figure.add_subplot(grid[i, j], sharex=first, sharey=first)
             below = i + 1 < len(rows) and j < len(rows[i + 1])
             ax.tick_params(labelleft=j == 0, labelbottom=not below)
-            panels.append(Panel(ax, cell, [other for other in row if other is not cell], (i == 0, j == 0)))
+            start = len(panels) - j
+            panels.append(Panel(ax, cell, [start + k for k in range(len(row)) if k != j], (i == 0, j == 0)))
     return panels
 
 
@@ -83,29 +91,30 @@ def _in(cell: Cell, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def _strokes(points: pd.DataFrame, chart: Chart) -> list[NDArray[np.float64]]:
+    return [line[[chart.x, chart.y]].to_numpy(float) for _, line in points.groupby("line", sort=False)]
+
+
 def _fill(panel: Panel, chart: Chart, parts: Parts) -> None:
-    for other in panel.neighbours:
-        for _, points in _in(other, parts.ok).groupby("line", sort=False):
-            panel.ax.plot(points[chart.x], points[chart.y], color=_FAINT, lw=1.1, zorder=1)
     ok = _in(panel.cell, parts.ok)
-    if len(ok):
-        marks.draw_small_lines(panel.ax, ok, chart.x, chart.y, parts.styles)
+    marks.draw_lines(panel.ax, ok, chart.x, chart.y, parts.styles, size=5)
     if parts.published is not None:
         marks.draw_references(panel.ax, _in(panel.cell, parts.published), chart.x, chart.y, parts.styles)
     marks.draw_noisy(panel.ax, ok, chart.x, chart.y)
     panel.ax.set(xlabel="", ylabel="")
 
 
-def _shade(panel: Panel, chart: Chart, parts: Parts, scale: axes.Scale) -> None:
-    """From the first value on at which nothing fits into memory any more."""
+def _shade(panel: Panel, chart: Chart, parts: Parts, scale: axes.Scale) -> bool:
+    """From the first value on at which nothing fits into memory any more; whether there is one."""
     fits, lost = _in(panel.cell, parts.ok)[chart.x], _in(panel.cell, parts.missing)[chart.x]
     beyond = lost[lost > fits.max()] if len(fits) else lost
     if chart.along or scale.kind != "log" or beyond.empty:
-        return
+        return False
     start = (beyond.min() * fits.max()) ** 0.5 if len(fits) else scale.low
     panel.ax.axvspan(start, scale.high, color=_MISSING, lw=0, zorder=0)
     at, middle = panel.ax.get_xaxis_transform(), (start * scale.high) ** 0.5
     panel.ax.text(middle, 0.035, "OOM", transform=at, fontsize=8.6, color=style.BAD, va="bottom", ha="center")
+    return True
 
 
 def _name(panel: Panel, chart: Chart) -> None:
@@ -117,11 +126,11 @@ def _name(panel: Panel, chart: Chart) -> None:
         panel.ax.text(0.025, 0.96, name, transform=panel.ax.transAxes, va="top", fontsize=11.5, fontweight="bold")
 
 
-def _key(chart: Chart, parts: Parts, abreast: int) -> list[Artist]:
+def _key(chart: Chart, parts: Parts, *, abreast: int, shaded: bool) -> list[Artist]:
     handles = marks.line_handles(parts.styles) if chart.line else []
     if abreast > 1:
         what = field_of(chart.facet[-1]).caption
         handles.append(Line2D([], [], color="#C3CAD1", lw=1.4, label=f"other {what[:1].lower()}{what[1:]}"))
-    if len(parts.missing):
+    if shaded:
         handles.append(Patch(fc=_MISSING, label="out of memory"))
-    return handles
+    return [*handles, *marks.noisy_handles(parts.ok)]

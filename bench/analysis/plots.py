@@ -59,7 +59,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     Call it and save the figure within `style.house_style()`.
     """
     parts = sort_out(chart, frame, references)
-    figure = Figure(figsize=(7.6, 5.6))
+    figure = style.new_figure(7.6, 5.6)
     ax, lane = _make_axes(figure, chart, parts)
     _draw_panel(ax, chart, parts)
     if lane is not None and chart.along:
@@ -108,7 +108,9 @@ def line_names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 
 
 def _named(chart: Chart, frame: pd.DataFrame) -> pd.DataFrame:
-    named = frame.assign(line=line_names(frame, chart.line))
+    told = ("status", "noisy", "repeats", "interval", "floor_s", "batch_size", "output_tokens", chart.along, *chart.line, *chart.facet)
+    drawn = [f"{axis}{end}" for axis in (chart.x, chart.y) for end in ("", "_low", "_high")]
+    named = frame[[column for column in frame if column in {*told, *drawn}]].assign(line=line_names(frame, chart.line))
     return named.sort_values([*chart.line, chart.along or chart.x], kind="stable", ignore_index=True)
 
 
@@ -139,7 +141,7 @@ def _make_axes(figure: Figure, chart: Chart, parts: Parts) -> tuple[Axes, Axes |
     figure.subplots_adjust(left=0.1, right=0.92, top=0.815 if chart.y_scale is None else 0.78, bottom=0.13, hspace=0.045)
     if parts.missing.empty:
         return figure.add_subplot(), None
-    share = 0.045 * max(2, parts.missing["line"].nunique()) if chart.along else 0.035 + 0.022 * len(parts.styles)
+    share = max(0.085, (0.045 if chart.along else 0.025) * parts.missing["line"].nunique())  # at least its caption's height
     grid = figure.add_gridspec(2, 1, height_ratios=[share, 1])
     ax = figure.add_subplot(grid[1])
     return ax, figure.add_subplot(grid[0], sharex=None if chart.along else ax)
@@ -177,7 +179,7 @@ def set_scales(ax: Axes, chart: Chart, parts: Parts) -> tuple[Scale, Scale]:
 
 
 def _extent(frame: pd.DataFrame, column: str) -> pd.Series:
-    spread = [name for name in (column, f"{column}_min", f"{column}_max") if name in frame]
+    spread = [name for name in (column, f"{column}_low", f"{column}_high") if name in frame]
     return pd.Series([value for name in spread for value in frame[name].dropna()], dtype=float)
 
 

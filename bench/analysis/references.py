@@ -18,7 +18,7 @@ from bench.analysis.tables import facts, repeats_in_words, telling_apart
 from bench.results import Status
 
 FOLDER = Path(__file__).parents[1] / "data" / "published"
-SOURCE = "llm-foundry's inference benchmarking README, July 2023 (Apache-2.0)"
+SOURCE = "llm-foundry's benchmarking README, July 2023 (Apache-2.0)"
 _SMALL = "-small"
 
 # The sweeps that repeat a published chart, in the order of the README: (figure, model, prompt length) tell which.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
 
 def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool) -> None:
     """Charts and report.html. Raises InvalidSetting where `out` cannot be written."""
+    gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
     overlays: list[Sketch] = [partial(_same, picture) for picture in references.overlays(settings)]
     sketches = [*overlays, *gallery.standard_sketches(settings)]
     drawn = sketches if every_chart else sketches[:MOST_PICTURES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from bench.analysis.fields import GRID, field_of
 from bench.config import canonical_json
+from bench.measure import stats
 from bench.results import COLUMNS, Status, Store
 
 # Long lists that few readers want: 10,000 rows with a time per token are gigabytes.
@@ -20,6 +21,12 @@ _LIGHT = [name for name, _, _ in COLUMNS if name not in _HEAVY]
 OUT_OF_MEMORY = (str(Status.oom), str(Status.pruned))
 
 _SETTING = ["point_id", "environment_id"]
+_SPREAD = {
+    **dict.fromkeys(("latency_s", "latency_s_min", "latency_s_max", "repeats", "latency_s_low", "latency_s_high"), "float64"),
+    "interval": "object",
+}
+OVER_ROUNDS, OVER_REPEATS, RANGE = "95 % interval over rounds", "95 % interval", "min to max"
+_ENOUGH_ROUNDS = 3  # two say next to nothing of how far rounds differ
 # Always told when they vary; the rest only where these leave two settings with the same name.
 _IDENTITY = ("model", "framework", "hardware", "dtype")
 _FURTHER = ("tp", "attention", "num_beams", "do_sample", "data", "weights", "n_params", "threads", "seed")
@@ -47,6 +54,7 @@ def passed_over(folders: Sequence[Path]) -> list[str]:
 def settings(job_table: pd.DataFrame) -> pd.DataFrame:
     """A line per (point, environment), its repeats of all rounds pooled; `X_min` and `X_max` span the repeats of X.
 
+    `X_low` to `X_high` is the interval that charts show for X, and `interval` says which one that is.
     A setting is ok when one of its rounds is.
     """
     frame = job_table.assign(_ok=job_table["status"] == Status.ok).sort_values(["_ok", "started_at"], kind="stable")
@@ -57,9 +65,9 @@ def settings(job_table: pd.DataFrame) -> pd.DataFrame:
         latest[column] = grouped[column].median().reindex(latest.index)
     latest["noisy"] = done.assign(noisy=done["noisy"].eq(True)).groupby(_SETTING)["noisy"].any().reindex(latest.index, fill_value=False)
     latest["noise"] = grouped["noise"].agg(_union).reindex(latest.index) if len(done) else None
-    pooled = done.explode("latencies_s").astype({"latencies_s": float}).groupby(_SETTING)["latencies_s"]
-    spread = pooled.agg(["median", "min", "max", "count"]).reindex(latest.index)
-    latest[["latency_s", "latency_s_min", "latency_s_max", "repeats"]] = spread.to_numpy()
+    rounds = grouped["latencies_s"].agg(list)
+    spread = pd.DataFrame(list(map(_spread, rounds)), index=rounds.index, columns=list(_SPREAD)).astype(_SPREAD)
+    latest[list(_SPREAD)] = spread.reindex(latest.index)
     return _with_rates(latest.reset_index()).sort_values([*_IDENTITY, "tp", *GRID], kind="stable", ignore_index=True)
 
 
@@ -87,6 +95,27 @@ def repeats_in_words(frame: pd.DataFrame) -> str:
     return "one repeat" if high == 1 else f"median of {low} repeats" if low == high else f"median of {low} to {high} repeats"
 
 
+def _spread(rounds: Iterable[Sequence[float]]) -> tuple[float | str, ...]:
+    """Median, minimum, maximum, number, and the best interval for the median that these repeats of each round allow.
+
+    Rounds show what holds between runs; of a single one its repeats have to do, and of fewer than six the whole range.
+    """
+    per_round = [list(latencies_s) for latencies_s in rounds]
+    pooled = sorted(latency_s for latencies_s in per_round for latency_s in latencies_s)
+    middle, low, high, kind = stats.median(pooled), pooled[0], pooled[-1], RANGE
+    if len(per_round) >= _ENOUGH_ROUNDS and (found := stats.geometric_interval([stats.median(each) for each in per_round])):
+        low, high, kind = min(middle, found[1]), max(middle, found[2]), OVER_ROUNDS
+    elif len(per_round) == 1 and (interval := stats.median_interval(pooled)):
+        low, high, kind = *interval, OVER_REPEATS
+    return middle, pooled[0], pooled[-1], len(pooled), low, high, kind
+
+
+def interval_in_words(frame: pd.DataFrame) -> str:
+    """Which interval the charts of these settings show."""
+    kinds = [kind for kind in (OVER_ROUNDS, OVER_REPEATS, RANGE) if frame["interval"].eq(kind).any()]
+    return " or ".join(kinds)
+
+
 def _union(lists: pd.Series) -> list[str]:
     return list(dict.fromkeys(reason for reasons in lists if reasons is not None for reason in reasons))
 
@@ -96,8 +125,9 @@ def _with_rates(frame: pd.DataFrame) -> pd.DataFrame:
     total = frame["batch_size"] * (frame["input_tokens"] + frame["output_tokens"])
     for rate, tokens in (("output_tok_s", output), ("total_tok_s", total)):
         frame[rate] = tokens / frame["latency_s"]
-        frame[f"{rate}_min"], frame[f"{rate}_max"] = tokens / frame["latency_s_max"], tokens / frame["latency_s_min"]
-    for end in ("", "_min", "_max"):
+        for end, other in (("_min", "_max"), ("_max", "_min"), ("_low", "_high"), ("_high", "_low")):
+            frame[f"{rate}{end}"] = tokens / frame[f"latency_s{other}"]
+    for end in ("", "_min", "_max", "_low", "_high"):
         frame[f"latency_per_token_s{end}"] = frame[f"latency_s{end}"] / frame["output_tokens"]
     return frame
 
