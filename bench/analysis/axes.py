@@ -56,7 +56,7 @@ def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:
 
 def _measured(low: float, high: float, headroom: float) -> Scale:
     decades = max(log10(high / low), 0.25)
-    bottom, top = low / 10 ** (0.07 * decades), high * 10 ** (headroom * decades)
+    bottom, top = low / 10 ** (0.09 * decades), high * 10 ** (headroom * decades)
     last = bottom * (top / bottom) ** _FREE
     ticks = one_two_five(bottom, last)
     if len(ticks) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,26 +67,30 @@ def draw_noisy(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
 
 
 def draw_equal(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> None:
-    """Points of different lines with the same batch size joined, and each batch size named once, at its right-most point."""
+    """Points of different lines with the same batch size joined, and each batch size named once, where no line has its name."""
     for _, points in frame.groupby(along):
         ends = points.sort_values(x)
         ax.plot(ends[x], ends[y], color=AXIS, lw=0.8, ls=_JOINED, zorder=1.8)
-    _name_points(ax, frame.sort_values(x).drop_duplicates(along, keep="last"), x, y, along)
+    by_x, smallest = frame.sort_values(x), frame[along].min()
+    _name_points(ax, by_x[by_x[along] == smallest].tail(1), x, y, along, field_of(along).say)
+    _name_points(ax, by_x[by_x[along] > smallest].drop_duplicates(along), x, y, along, left=True)
 
 
 def name_points(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> None:
     """The batch size of every point."""
     for _, points in frame.groupby("line"):
-        _name_points(ax, points, x, y, along)
+        smallest = points[along] == points[along].min()
+        _name_points(ax, points[smallest], x, y, along, field_of(along).say)
+        _name_points(ax, points[~smallest], x, y, along)
 
 
-def _name_points(ax: Axes, points: pd.DataFrame, x: str, y: str, along: str) -> None:
-    field, smallest = field_of(along), points[along].min()
-    for point in points[[x, y, along]].itertuples(index=False):
-        text = field.say(point[2]) if point[2] == smallest else field.show(point[2])
-        ax.annotate(
-            text, point[:2], xytext=(5, -7), textcoords="offset points", fontsize=9, color=MUTED, va="top", zorder=5, path_effects=[HALO]
-        )
+def _name_points(
+    ax: Axes, points: pd.DataFrame, x: str, y: str, along: str, say: Callable[[Any], str] | None = None, left: bool = False
+) -> None:
+    place: dict[str, Any] = {"xytext": (-5, 5), "ha": "right", "va": "bottom"} if left else {"xytext": (5, -7), "va": "top"}
+    look: dict[str, Any] = {"fontsize": 9, "color": MUTED, "zorder": 5, "path_effects": [HALO]}
+    for at_x, at_y, value in points[[x, y, along]].itertuples(index=False):
+        ax.annotate((say or field_of(along).show)(value), (at_x, at_y), textcoords="offset points", **look, **place)
 
 
 def draw_limit(ax: Axes, limit: pd.DataFrame) -> None:

@@ -59,7 +59,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     Call it and save the figure within `style.house_style()`.
     """
     parts = sort_out(chart, frame, references)
-    figure = style.new_figure(7.6, 5.6)
+    figure = style.new_figure(6.4, 5.0)
     ax, lane = _make_axes(figure, chart, parts)
     _draw_panel(ax, chart, parts)
     if lane is not None and chart.along:
@@ -138,11 +138,12 @@ def _joins_points(chart: Chart, parts: Parts) -> bool:
 
 
 def _make_axes(figure: Figure, chart: Chart, parts: Parts) -> tuple[Axes, Axes | None]:
-    figure.subplots_adjust(left=0.1, right=0.92, top=0.815 if chart.y_scale is None else 0.78, bottom=0.13, hspace=0.045)
+    top = 0.79 if chart.y_scale is None else 0.75
+    figure.subplots_adjust(left=0.115, right=0.92, top=top, bottom=0.145, hspace=0.045)
     if parts.missing.empty:
         return figure.add_subplot(), None
-    share = max(0.085, (0.045 if chart.along else 0.025) * parts.missing["line"].nunique())  # at least its caption's height
-    grid = figure.add_gridspec(2, 1, height_ratios=[share, 1])
+    lane_in = max(0.33, (0.16 if chart.along else 0.1) * parts.missing["line"].nunique())  # at least its caption's height
+    grid = figure.add_gridspec(2, 1, height_ratios=[lane_in, figure.get_figheight() * 0.645 - lane_in])
     ax = figure.add_subplot(grid[1])
     return ax, figure.add_subplot(grid[0], sharex=None if chart.along else ax)
 
