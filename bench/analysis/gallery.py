@@ -18,6 +18,7 @@ from bench.analysis.tables import facts, repeats_in_words, telling_apart
 from bench.results import Status
 
 _MOST_LINES = 7  # more cannot be told apart
+_LISTING = ".drawn"
 
 Draw = Callable[[Chart, pd.DataFrame, pd.DataFrame | None], Figure]
 
@@ -54,6 +55,20 @@ def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with style.house_style():
         return [file for picture in pictures for file in style.save(picture.figure(), folder / picture.chart.name)]
+
+
+def replace(pictures: Iterable[Picture], folder: Path) -> list[Path]:
+    """Save these, and remove what an earlier call drew here and this one does not: a sweep that has grown has other pictures.
+
+    A list in the folder says what was drawn, so that files of anybody else stay.
+    """
+    drawn = save(pictures, folder)
+    listing = folder / _LISTING
+    earlier = listing.read_text().splitlines() if listing.is_file() else []
+    for name in {Path(line).name for line in earlier} - {file.name for file in drawn}:
+        (folder / name).unlink(missing_ok=True)
+    listing.write_text("".join(f"{file.name}\n" for file in drawn))
+    return drawn
 
 
 def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Sketch]:
