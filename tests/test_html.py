@@ -154,6 +154,27 @@ def test_an_evil_name_does_nothing(browser: Any, tmp_path: Path) -> None:
     assert EVIL in text(browser, "best")
 
 
+def test_published_curves_stand_beside_the_measured_ones_and_yield_to_the_filters(browser: Any, tmp_path: Path) -> None:
+    rows = synthetic.sweep(name="open-models", model=["MPT-7B", "LLaMA-7B"], input_tokens=[512], output_tokens=[64])
+    browser.get(f"file://{page_of(tmp_path, rows)}")
+    curves = "return document.querySelectorAll('#throughput .published[d*=L]').length"
+    assert browser.get_log("browser") == []
+    assert browser.execute_script(curves) == 6
+    choose(browser, "model", "MPT-7B")
+    assert browser.execute_script(curves) == 1
+    assert "published" in text(browser, "latency-note")
+
+
+def test_a_reason_for_noise_is_told_to_its_end(browser: Any, tmp_path: Path) -> None:
+    reason = "other processes took 12 % of the CPU time while the third repeat ran, and the clock was 7 % under its median"
+    rows = [{**row, "noisy": True, "noise": [reason]} for row in synthetic.sweep()]
+    browser.get(f"file://{page_of(tmp_path, rows)}")
+    chart = browser.find_element("css selector", "#latency svg")
+    browser.execute_script("arguments[0].focus()", chart)
+    chart.send_keys("\ue014")  # arrow right
+    assert reason in text(browser, "tip")
+
+
 def test_the_saved_csv_holds_what_is_shown(browser: Any, tmp_path: Path) -> None:
     browser.get(f"file://{page_of(tmp_path, synthetic.sweep(output_tokens=[11]))}")
     script = """

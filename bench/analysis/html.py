@@ -9,23 +9,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import pandas as pd
 
 from bench.analysis import references, summary
 from bench.analysis.fields import GRID, field_of
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.tables import facts, interval_in_words, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
 _MOST_COMMANDS = 5  # of a folder that many commands added to, the latest
 _FOLDER = Path(__file__).parent
-_SECONDS = ("latency_s", "latency_s_min", "latency_s_max", "ttft_s", "tpot_s")
+_SECONDS = ("latency_s", "latency_s_low", "latency_s_high", "ttft_s", "tpot_s")
 _RATES = ("output_tok_s", "total_tok_s")
-_LONGEST_NOISE = 60  # the rows and the terminal hold the whole reasons
-_HEADS = {"latency_s_min": "fastest", "latency_s_max": "slowest", "status": "status", "noise": "noise"}
+_PUBLISHED = ("model", "framework", "hardware", *GRID, "latency_s", "output_tok_s")
+_HEADS = {"latency_s_low": "low", "latency_s_high": "high", "status": "status", "noise": "noise"}
 
 
 def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
@@ -42,7 +41,7 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
         "script": script,
         "cards": _cards(settings),
         "published": "".join(_published(measured, sweep) for sweep, measured in references.repeated(settings)),
-        "count": f"{len(settings)} settings. Times in seconds.",
+        "count": f"{len(settings)} settings. Times in seconds; low to high: {interval_in_words(settings)}.",
         "results": _results(settings, columns),
         "failures": _list(summary.failures(jobs)),
         "provenance": _provenance(jobs),
@@ -89,7 +88,14 @@ def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     )
     texts = [[_plain(value) for value in settings[column]] for column in columns]
     body = "\n".join("<tr><td>" + "<td>".join(cells) for cells in zip(*texts, strict=True))
-    data = f'data-series="{_attribute(telling_apart(settings))}" data-fixed="{_attribute(meta)}"'
+    theirs = [references.points_of(sweep)[list(_PUBLISHED)].round(4).to_dict("records") for sweep, _ in references.repeated(settings)]
+    given = {
+        "series": telling_apart(settings),
+        "fixed": meta,
+        "published": [point for points in theirs for point in points],
+        "interval": interval_in_words(settings),
+    }
+    data = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in given.items())
     return f'<table id="results" {data}><thead><tr>{heads}</thead><tbody>\n{body}\n</tbody></table>'
 
 
@@ -101,7 +107,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Iterable):
-        return escape(shorten(", ".join(map(str, value)), _LONGEST_NOISE, placeholder=" …"))
+        return escape(", ".join(map(str, value)))
     if pd.isna(value):
         return ""
     return f"{value:.5g}" if isinstance(value, float) and value != int(value) else escape(str(value).removesuffix(".0"))

@@ -6,11 +6,12 @@
   const columns = [...table.tHead.rows[0].cells].map((th) => ({ key: th.dataset.k, kind: th.dataset.t, head: th.dataset.h }));
   const series = JSON.parse(table.dataset.series);
   const fixed = JSON.parse(table.dataset.fixed);
-  const rows = [...table.tBodies[0].rows].map(read);
+  const rows = [...table.tBodies[0].rows].map(read), rowOf = new Map(rows.map((row) => [row.tr, row]));
   const GRID = ["input_tokens", "output_tokens", "batch_size"];
   const LENGTHS = { input_tokens: "prompt length", output_tokens: "output length", batch_size: "batch size" };
   const HEAD = { ...fixed.heads, ...Object.fromEntries(columns.map((c) => [c.key, c.head])) };
   const state = { filters: {}, limit: null, x: "batch_size", sort: null, up: true, pinned: null };
+  const published = JSON.parse(table.dataset.published).map((row) => ({ ...row, status: "published", tr: document.createElement("tr") }));
   let points = []; // every drawn point: where, and which row
 
   function read(tr) {
@@ -36,7 +37,8 @@
   const say = (key, v) => (typeof v === "number" ? `${HEAD[key]} ${whole(v)}` : v);
 
   const distinct = (key, from = rows) => [...new Set(from.map((r) => r[key]))].sort((a, b) => (a > b) - (a < b));
-  const visible = () => rows.filter((r) => Object.entries(state.filters).every(([key, v]) => v === "" || String(r[key]) === v));
+  const keeps = (r, among) => Object.entries(state.filters).every(([key, v]) => v === "" || String(r[key]) === v || !among.some((a) => String(a[key]) === v));
+  const visible = () => rows.filter((r) => keeps(r, rows));
   const varying = (keys, from) => keys.filter((key) => distinct(key, from).length > 1);
 
   function make(name, attributes, parent, text) {
@@ -136,8 +138,8 @@
     return make("circle", { cx: x, cy: y, r, class: "point", color }, parent);
   }
 
-  function linesOf(shown, except) {
-    const keys = varying([...series, ...GRID].filter((key) => !except.includes(key)), shown);
+  function linesOf(shown, except, told = series) {
+    const keys = varying([...told, ...GRID].filter((key) => !except.includes(key)), shown);
     const groups = new Map();
     for (const row of shown) {
       const name = keys.map((key) => say(key, row[key])).join(" · ");
@@ -175,9 +177,9 @@
     const drawn = line.rows.filter((r) => r.ok);
     const at = drawn.map((r) => [x(r[xKey]), y(r[yKey])]);
     if (xKey === "latency_s") {
-      for (const r of drawn) make("line", { x1: x(r.latency_s_min), x2: x(r.latency_s_max), y1: y(r[yKey]), y2: y(r[yKey]), class: "bar", color: line.color }, svg);
+      for (const r of drawn) make("line", { x1: x(r.latency_s_low), x2: x(r.latency_s_high), y1: y(r[yKey]), y2: y(r[yKey]), class: "bar", color: line.color }, svg);
     } else if (drawn.length > 1) {
-      const up = drawn.map((r) => `${x(r[xKey])} ${y(r.latency_s_max)}`), down = drawn.map((r) => `${x(r[xKey])} ${y(r.latency_s_min)}`).reverse();
+      const up = drawn.map((r) => `${x(r[xKey])} ${y(r.latency_s_high)}`), down = drawn.map((r) => `${x(r[xKey])} ${y(r.latency_s_low)}`).reverse();
       make("path", { d: `M${[...up, ...down].join("L")}Z`, class: "band", color: line.color }, svg);
     }
     if (at.length > 1) make("path", { d: `M${at.join("L")}`, class: "line", color: line.color }, svg);
@@ -189,9 +191,27 @@
     return at.at(-1);
   }
 
+  // Published curves, hollow and dashed, in the colour of the measured line of the same name.
+  function drawPublished(svg, some, lines, x, y, xKey, yKey, along, right) {
+    if (!some.length) return;
+    const curves = linesOf(some, [along], ["model", "framework", "hardware"]).map((curve) => ({ ...curve, rows: byKey(curve.rows, along) }));
+    for (const curve of curves) curve.color = lines.find((line) => line.name === curve.name)?.color ?? "var(--muted)";
+    const ends = curves.map(({ rows: along, color }) => {
+      const at = along.map((r) => [x(r[xKey]), y(r[yKey])]);
+      make("path", { d: `M${at.join("L")}`, class: "published", color }, svg);
+      at.forEach(([cx, cy], i) => {
+        make("path", { d: `M${cx} ${cy - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5z`, class: "published", color }, svg);
+        points.push({ svg, x: cx, y: cy, row: along[i] });
+      });
+      return at.at(-1);
+    });
+    const own = curves.map((curve) => ({ ...curve, name: curve.name === "" ? "published" : lines.some((line) => line.name === curve.name) ? "" : curve.name }));
+    nameLines(svg, own, ends, right);
+  }
+
   function nameLines(svg, lines, ends, right) {
     const named = lines.map((line, i) => ({ line, end: ends[i] })).filter(({ line, end }) => end && line.name);
-    if (named.length > 16) return;
+    if (!named.length || named.length > 16) return;
     const heights = spread(named.map(({ end }) => end[1]), 15);
     named.forEach(({ line, end }, i) => make("text", { x: Math.min(end[0] + 11, right), y: heights[i] + 4, class: "name", color: line.color }, svg, line.name));
   }
@@ -200,7 +220,8 @@
     const ok = shown.filter((r) => r.ok), W = 1112, H = 430, left = 70, right = W - 190, top = 24, bottom = H - 46;
     const svg = frame($("throughput"), "Latency of the whole batch against output tokens per second. Arrow keys walk through the points; the table below holds the same numbers.", W, H);
     if (!ok.length) return void make("text", { x: left, y: 60 }, svg, "Nothing was measured for this choice.");
-    const [x0, x1] = range(ok.flatMap((r) => [r.latency_s_min, r.latency_s_max]), 0.05), [y0, y1] = range(ok.map((r) => r.output_tok_s), 0.1);
+    const theirs = published.filter((r) => keeps(r, published)), all = [...ok, ...theirs];
+    const [x0, x1] = range(all.flatMap(whiskers), 0.05), [y0, y1] = range(all.map((r) => r.output_tok_s), 0.1);
     const x = log(x0, x1, left, right), y = log(y0, y1, bottom, top);
     if (state.limit && state.limit < x1) {
       const at = Math.max(left, x(Math.max(state.limit, x0)));
@@ -213,20 +234,23 @@
     const best = front(ok);
     make("path", { d: `M${best.map((r, i) => (i ? `${x(r.latency_s)} ${y(best[i - 1].output_tok_s)}L` : "") + `${x(r.latency_s)} ${y(r.output_tok_s)}`).join("L")}`, class: "front" }, svg);
     const lines = linesOf(shown, ["batch_size"]);
+    drawPublished(svg, theirs, lines, x, y, "latency_s", "output_tok_s", "batch_size", right + 6);
     nameLines(svg, lines, lines.map((line) => drawLine(svg, { ...line, rows: byKey(line.rows, "batch_size") }, x, y, "latency_s", "output_tok_s")), right + 6);
-    if (lines.length <= 3) for (const r of ok) make("text", { x: x(r.latency_s) + 6, y: y(r.output_tok_s) + 17 }, svg, whole(r.batch_size));
+    const leftmost = new Map(byKey(ok, "latency_s").reverse().map((r) => [r.batch_size, r]));
+    if (lines.length <= 3) for (const r of leftmost.values()) make("text", { x: x(r.latency_s) - 7, y: y(r.output_tok_s) - 7, "text-anchor": "end" }, svg, whole(r.batch_size));
     const lost = shown.filter((r) => r.missing).length;
-    $("throughput-note").textContent = "Each line runs along the batch sizes" + (lines.length <= 3 ? ", which stand beside the points" : "") + "; up and to the left is better. Dashed: the best of everything shown, nothing gives more tokens per second at a lower latency." + (lost ? ` ${lost} settings ran out of memory.` : "");
+    $("throughput-note").textContent = "Each line runs along the batch sizes" + (lines.length <= 3 ? ", which stand beside the left-most points" : "") + "; up and to the left is better. Dashed: the best of everything shown, nothing gives more tokens per second at a lower latency." + bars + (theirs.length ? HOLLOW : "") + (lost ? ` ${lost} settings ran out of memory.` : "");
   }
 
   function drawLatency(shown) {
     const ok = shown.filter((r) => r.ok), key = state.x, W = 1112, left = 70, right = W - 190;
     const lines = shown.length ? linesOf(shown, [key]) : [], lost = shown.filter((r) => r.missing);
     const lane = lost.length ? 10 + 9 * Math.min(lines.length, 12) : 0, top = 30 + lane, H = 400 + lane, bottom = H - 46;
+    const theirs = published.filter((r) => keeps(r, published)), all = [...ok, ...theirs];
     const svg = frame($("latency"), `Latency of the whole batch against ${$("against").selectedOptions[0].text}. Arrow keys walk through the points; the table below holds the same numbers.`, W, H);
     if (!ok.length) return void make("text", { x: left, y: 60 }, svg, "Nothing was measured for this choice.");
-    const tested = distinct(key, shown), pad = Math.max((tested.at(-1) / tested[0]) ** 0.03, 1.05);
-    const [y0, y1] = range(ok.flatMap((r) => [r.latency_s_min, r.latency_s_max]), 0.1);
+    const tested = distinct(key, [...shown, ...theirs]), pad = Math.max((tested.at(-1) / tested[0]) ** 0.03, 1.05);
+    const [y0, y1] = range(all.flatMap(whiskers), 0.1);
     const x = log(tested[0] / pad, tested.at(-1) * pad, left, right), y = log(y0, y1, bottom, top);
     const ticks = tested.filter((v, i) => i === 0 || i === tested.length - 1 || x(v) - x(tested[i - 1]) > 34);
     axes(svg, { x, y, xTicks: ticks, yTicks: roundTicks(y0, y1), xShow: whole, yShow: seconds, left, right, top, bottom, caption: "Latency of the whole batch, log scale", xCaption: key === "batch_size" ? "Batch size (sequences)" : `${LENGTHS[key][0].toUpperCase()}${LENGTHS[key].slice(1)} (tokens)` });
@@ -234,6 +258,7 @@
       make("rect", { x: left, y: 4, width: right - left, height: lane, class: "lane" }, svg);
       make("text", { x: left - 8, y: 8 + lane / 2, "text-anchor": "end" }, svg, "OOM");
     }
+    drawPublished(svg, theirs, lines, x, y, key, "latency_s", key, right + 6);
     nameLines(svg, lines, lines.map((line, i) => {
       for (const row of line.rows.filter((r) => r.missing)) {
         const cx = x(row[key]), cy = 12 + 9 * (i % 12);
@@ -242,9 +267,11 @@
       }
       return drawLine(svg, { ...line, rows: byKey(line.rows, key) }, x, y, key, "latency_s");
     }), right + 6);
-    $("latency-note").textContent = "Median, with a band from the fastest to the slowest repeat." + (lost.length ? " Crosses above: out of memory." : "") + (ok.some((r) => r.noise) ? " Dotted rings: noisy." : "");
+    $("latency-note").textContent = `Median, with a band: ${interval}.` + (theirs.length ? HOLLOW : "") + (lost.length ? " Crosses above: out of memory." : "") + (ok.some((r) => r.noise) ? " Dotted rings: noisy." : "");
   }
 
+  const interval = JSON.parse(table.dataset.interval), bars = ` Bars: ${interval}.`, HOLLOW = " Hollow and dashed: published by somebody else, not measured here.";
+  const whiskers = (r) => (r.ok ? [r.latency_s_low, r.latency_s_high] : [r.latency_s]);
   const byKey = (some, key) => [...some].sort((a, b) => a[key] - b[key]);
 
   function front(ok) {
@@ -288,13 +315,16 @@
       th.replaceChildren(button);
       button.onclick = () => { state.up = state.sort === i ? !state.up : true; state.sort = i; sortTable(); };
     });
-    for (const row of rows) {
-      columns.forEach((column, i) => { row.tr.cells[i].textContent = show(column.kind, row[column.key]); });
-      if (!row.ok) row.tr.classList.add("bad");
-      row.tr.onpointerenter = () => highlight(row, false);
-    }
+    table.tBodies[0].onpointerover = (event) => highlight(rowOf.get(event.target.closest("tr")), false);
     table.onpointerleave = () => highlight(state.pinned, false);
     $("csv").onclick = saveCsv;
+  }
+
+  // Only when it is first shown: of a large page most rows wait behind a filter.
+  function write(row) {
+    columns.forEach((column, i) => { if (column.kind !== "text") row.tr.cells[i].textContent = show(column.kind, row[column.key]); });
+    if (!row.ok) row.tr.classList.add("bad");
+    row.written = true;
   }
 
   function sortTable() {
@@ -325,14 +355,14 @@
     if (!row) return;
     for (const point of points) if (point.row === row) make("circle", { cx: point.x, cy: point.y, r: 9, class: "ring" }, point.svg);
     row.tr.classList.add("on");
-    if (scroll) { const box = table.parentElement; box.scrollTop = row.tr.offsetTop - box.clientHeight / 2; }
+    if (scroll && row.tr.isConnected) { const box = table.parentElement; box.scrollTop = row.tr.offsetTop - box.clientHeight / 2; }
   }
 
   function tell(row, clientX, clientY) {
     const tip = $("tip"), list = make("dl", {});
-    const facts = columns.filter((c) => row[c.key] !== null && row[c.key] !== "").map((c) => [c.head, show(c.kind, row[c.key])]);
+    const facts = columns.filter((c) => row[c.key] !== undefined && row[c.key] !== null && row[c.key] !== "").map((c) => [c.head, show(c.kind, row[c.key])]);
     for (const [name, value] of facts) { make("dt", {}, list, name); make("dd", {}, list, value); }
-    tip.replaceChildren(make("b", {}, null, row.ok ? seconds(row.latency_s) : row.missing ? "out of memory" : row.status), list);
+    tip.replaceChildren(make("b", {}, null, row.ok || row.status === "published" ? seconds(row.latency_s) : row.missing ? "out of memory" : row.status), list);
     tip.hidden = false;
     tip.style.left = `${Math.max(8, Math.min(clientX + 16, innerWidth - tip.offsetWidth - 8))}px`;
     tip.style.top = `${Math.max(8, Math.min(clientY - tip.offsetHeight - 12, innerHeight - tip.offsetHeight - 8))}px`;
@@ -368,7 +398,10 @@
     drawThroughput(shown);
     drawLatency(shown);
     findBest(shown);
-    for (const row of rows) row.tr.hidden = !kept.has(row);
+    for (const row of rows) {
+      if (kept.has(row) && !row.written) write(row);
+      row.tr.hidden = !kept.has(row);
+    }
     $("count").textContent = `${shown.length} of ${rows.length} settings shown.`;
     remember();
   }
