@@ -7,9 +7,12 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+
+from bench.measure.stats import median_interval
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +35,28 @@ class Cost:
 
     cpu_s: float
     wall_s: float
+
+
+@dataclass(frozen=True)
+class Extra:
+    """By how much one thing takes longer than another: the median over many turns, with its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:+.2%} ({self.low:+.2%} to {self.high:+.2%})"
+
+
+def extra_of(one_s: Callable[[], float], other_s: Callable[[], float], turns: int) -> Extra:
+    """Time of `one_s` over that of `other_s`. A turn is other, one, one, other, so that a steady drift cancels out."""
+    ratios = []
+    for _ in range(turns):
+        before, first, second, after = other_s(), one_s(), one_s(), other_s()
+        ratios.append((first + second) / (before + after) - 1)
+    low, high = median_interval(ratios) or (float("-inf"), float("inf"))
+    return Extra(median(ratios), low, high)
 
 
 def cost_of(command: Sequence[str], cwd: Path) -> Cost:

@@ -6,7 +6,7 @@ import gc
 import signal
 import subprocess
 import sys
-from statistics import median
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -16,40 +16,36 @@ from bench.measure.host import HostReader
 from bench.measure.point import measure
 from bench.measure.stats import median_interval
 from bench.sweep.grid import compose_sweep
-from tests.perf.figures import ROOT, Figure
+from tests.perf.figures import ROOT, Figure, extra_of
 from tests.perf.orchestration import bare_generate_s
 
 _MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); print(flush=True); time.sleep(1e6)"
 
 
-def cost_of_watching(pairs: int = 12, new_tokens: int = 100) -> list[Figure]:
+def cost_of_watching(turns: int = 25, new_tokens: int = 100) -> list[Figure]:
     """Latency beside a running monitor over latency beside a stopped one, in turns; and stopped over stopped, which tells the noise."""
     [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
     framework = HuggingFace(run)
     framework.load()
     framework.prepare(run)
     prompts = np.full((1, 32), 7, dtype=np.int64)
-    watched: list[float] = []
-    alone: list[float] = []
-    again: list[float] = []
     with subprocess.Popen([sys.executable, "-c", _MONITOR], cwd=ROOT, stdout=subprocess.PIPE) as monitor:
+
+        def beside(state: signal.Signals) -> float:
+            monitor.send_signal(state)
+            return bare_generate_s(framework, prompts, new_tokens)
+
+        watched, alone = partial(beside, signal.SIGCONT), partial(beside, signal.SIGSTOP)
         try:
             assert monitor.stdout is not None
             monitor.stdout.readline()  # it has started
-            bare_generate_s(framework, prompts, new_tokens)
-            for _ in range(pairs):
-                for state, times in ((signal.SIGCONT, watched), (signal.SIGSTOP, alone), (signal.SIGSTOP, again)):
-                    monitor.send_signal(state)
-                    times.append(bare_generate_s(framework, prompts, new_tokens))
+            alone()
+            extra, noise = extra_of(watched, alone, turns), extra_of(alone, alone, turns)
         finally:
             monitor.kill()
-    extra = median(a / b for a, b in zip(watched, alone, strict=True)) - 1
-    noise = median(a / b for a, b in zip(again, alone, strict=True)) - 1
     return [
-        Figure(
-            "latency beside the system monitor (1 s) over latency without", f"{extra:+.2%}", "≤ 0.5 % + noise", extra <= 0.005 + abs(noise)
-        ),
-        Figure("without over itself (noise)", f"{noise:+.2%}"),
+        Figure("latency beside the system monitor (1 s) over latency without", str(extra), "≤ 0.5 %", extra.median <= 0.005),
+        Figure("without over itself (noise)", str(noise)),
         _cost_of_counters(),
     ]
 
