@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,12 @@ class Group:
                 found[key].add(_text(value))
         return found
 
+    @property
+    def time(self) -> tuple[datetime, datetime]:
+        """When the first and the last of its jobs started."""
+        started = [row["started_at"] for point in self.points for row in point.rounds.values()]
+        return min(started), max(started)
+
     def surroundings(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = defaultdict(set)
         for row in (row for point in self.points for row in point.rounds.values()):
@@ -76,6 +83,14 @@ class Matched:
     pairs: Sequence[Pair]
     unmatched: int  # points that only one side has
     differences: Mapping[str, tuple[str, str]]  # settings and surroundings that are not the same on both sides
+
+    @property
+    def shorter_s(self) -> float | None:
+        """How long the shorter of two sweeps took; None where both sides were measured in the same time."""
+        (base_start, base_end), (new_start, new_end) = self.base.time, self.new.time
+        if base_start <= new_end and new_start <= base_end:
+            return None
+        return min(base_end - base_start, new_end - new_start).total_seconds()
 
 
 def read(folder: Path) -> Group:

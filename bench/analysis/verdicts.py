@@ -19,6 +19,7 @@ from bench.units import format_seconds
 _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "default", Verdict.undecided: "yellow"}
 _SHORT = {"batch_size": "batch", "input_tokens": "in", "output_tokens": "out"}
 _MOST_DIFFERENCES = 12
+_SHORT_SWEEP_S = 60  # neighbours on a shared host come and go within seconds to minutes: docs/method.md
 
 
 def print_comparison(matched: Matched, found: Comparison, console: Console) -> None:
@@ -124,6 +125,11 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
     if "noisy" in notes:
         lines.append(
             "The host was noisy, so that no difference counts there; measure with noise=wait or noise=retry, or pass --trust-noisy."
+        )
+    if matched.shorter_s is not None and matched.shorter_s < _SHORT_SWEEP_S:
+        lines.append(
+            f"One of the sweeps took {matched.shorter_s:.0f} s: what lasts longer on a host is in no interval. More rounds or repeats "
+            "show more of it; in one sweep with both sides, compared with --by, it cancels out."
         )
     if matched.unmatched:
         lines.append(f"{matched.unmatched} points have a result on one side only, and are left out.")
