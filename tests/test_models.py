@@ -69,7 +69,7 @@ def test_a_published_model_has_its_published_sizes(name: str) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_sibling_has_the_parameters_that_its_name_says(name: str) -> None:
     millions = counted_millions(read(name))
-    assert 20 < millions < 40
+    assert 1 < millions < 40
     if not name.startswith("mixtral"):
         assert round(millions) == int(name.rpartition("_")[2].removesuffix("m"))
 

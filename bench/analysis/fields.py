@@ -30,7 +30,8 @@ class Field:
     linear: bool = False  # on an axis: from zero, and not logarithmic
 
     def say(self, value: Any) -> str:
-        return self.phrase.format(self.show(value))
+        said = self.phrase.format(self.show(value))
+        return said.removesuffix("s") if value == 1 and self.phrase.startswith("{} ") else said
 
     def slug(self, value: Any) -> str:
         return self.mark + re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")

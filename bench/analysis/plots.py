@@ -173,7 +173,9 @@ def set_scales(ax: Axes, chart: Chart, parts: Parts) -> tuple[Scale, Scale]:
     x_scale = chart.x_scale or axes.scale_for(chart.x, x_values, headroom=0.07)
     if parts.categories:
         x_scale = Scale("linear", -0.4, len(positions) - 0.6, tuple(positions))
-    y_scale = chart.y_scale or axes.scale_for(chart.y, y_values, headroom=0.16)
+    y_scale = chart.y_scale or axes.scale_for(
+        chart.y, y_values, headroom=0.16 + 0.012 * len(parts.styles)
+    )  # names may stand over their lines
     axes.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else field_of(chart.x).show(value))
     axes.apply(ax.yaxis, y_scale, field_of(chart.y).show)
     return x_scale, y_scale
