@@ -187,11 +187,11 @@ def test_the_command_prints_the_table_and_where_the_charts_are(tmp_path: Path) -
 
 def test_charts_that_a_grown_sweep_no_longer_has_go_and_those_of_the_user_stay(tmp_path: Path) -> None:
     charts = tmp_path / "charts"
-    before = {file.name for file in gallery.replace(drawable(tmp_path, synthetic.sweep()), charts)}
+    before = {file.name for file in gallery.renew(drawable(tmp_path, synthetic.sweep()), charts)}
     [own] = {file.stem for file in gallery.save(drawable(tmp_path, synthetic.sweep())[:1], tmp_path / "own")}
     (tmp_path / "own" / f"{own}.png").rename(charts / "mine.png")
     grown = synthetic.sweep(framework=["hf", "pace"], hardware=["1xA100", "EPYC"])
-    after = {file.name for file in gallery.replace(drawable(tmp_path / "grown", grown), charts)}
+    after = {file.name for file in gallery.renew(drawable(tmp_path / "grown", grown), charts)}
     assert before - after
     assert {file.name for file in charts.iterdir()} == {"mine.png", ".drawn", *after}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -12,9 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.analysis import heatmap, panels, plots, style
-from bench.analysis.fields import field_of
+from bench.analysis.fields import GRID, field_of
 from bench.analysis.plots import Chart
-from bench.analysis.tables import facts, repeats_in_words, telling_apart
+from bench.analysis.tables import facts, telling_apart
 from bench.results import Status
 
 _MOST_LINES = 7  # more cannot be told apart
@@ -42,11 +43,7 @@ Sketch = Callable[[], Picture]
 
 def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
     """The charts that a sweep deserves, the ones that most people want first."""
-    series = telling_apart(settings)
-    latency = _latency(settings, series, x="output_tokens", line="batch_size", kind="latency", title="Latency against output length")
-    batch = _latency(settings, series, x="batch_size", line="output_tokens", kind="batch", title="Latency against batch size")
-    kinds = [latency, _throughput(settings, series), batch, _panels(settings, series), _heatmaps(settings, series)]
-    in_turn = zip_longest(*kinds)
+    in_turn = zip_longest(*(kind.sketches(settings) for kind in _kinds(settings, telling_apart(settings))))
     return [sketch for sketches in in_turn for sketch in sketches if sketch is not None]
 
 
@@ -57,7 +54,7 @@ def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
         return [file for picture in pictures for file in style.save(picture.figure(), folder / picture.chart.name)]
 
 
-def replace(pictures: Iterable[Picture], folder: Path) -> list[Path]:
+def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """Save these, and remove what an earlier call drew here and this one does not: a sweep that has grown has other pictures.
 
     A list in the folder says what was drawn, so that files of anybody else stay.
@@ -71,84 +68,43 @@ def replace(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     return drawn
 
 
-def _latency(settings: pd.DataFrame, series: list[str], *, x: str, line: str, kind: str, title: str) -> Iterator[Sketch]:
-    if settings[x].nunique() < 2:
-        return
+class _Kind(NamedTuple):
+    """One question, asked of each part of a sweep."""
 
-    def draw_up(frame: pd.DataFrame) -> Picture:
-        chart = Chart(
-            name=file_name(kind, frame, ["model", "framework", *series, "input_tokens"]),
-            title=title,
-            subtitle=" · ".join(facts(frame, [x, line])),
-            footer=provenance(frame),
-            x=x,
-            y="latency_s",
-            line=(line,),
-        )
-        return Picture(chart, frame)
+    chart: Chart  # its name is only the beginning of the names of its pictures
+    apart: Sequence[str]  # the columns that tell its pictures apart
+    draw: Draw = plots.draw
 
-    yield from (partial(draw_up, frame) for frame in _split(settings, [*series, "input_tokens"]))
+    def sketches(self, settings: pd.DataFrame) -> list[Sketch]:
+        return [partial(self._picture, frame) for frame in _split(settings, self.apart)]
+
+    def _picture(self, frame: pd.DataFrame) -> Picture:
+        name = file_name(self.chart.name, frame, ["model", "framework", *self.apart])
+        told = [self.chart.x, *self.chart.line, self.chart.along or ""]
+        chart = replace(self.chart, name=name, subtitle=" · ".join(facts(frame, told)), footer=provenance(frame))
+        return Picture(chart, frame, draw=self.draw)
 
 
-def _throughput(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
+def _kinds(settings: pd.DataFrame, series: list[str]) -> Iterator[_Kind]:
+    tested = {column: settings[column].nunique() for column in GRID}
+    if tested["output_tokens"] > 1:
+        chart = Chart("latency", "Latency against output length", x="output_tokens", y="latency_s", line=("batch_size",))
+        yield _Kind(chart, [*series, "input_tokens"])
     lines, apart = _lines_and_pictures(settings, series)
-
-    def draw_up(frame: pd.DataFrame) -> Picture:
-        chart = Chart(
-            name=file_name("throughput", frame, ["model", "framework", *apart]),
-            title="Latency against throughput",
-            subtitle=" · ".join(facts(frame, [*lines, "batch_size"])),
-            footer=provenance(frame),
-            x="latency_s",
-            y="output_tok_s",
-            line=tuple(lines),
-            along="batch_size",
-        )
-        return Picture(chart, frame)
-
-    yield from (partial(draw_up, frame) for frame in _split(settings, apart))
-
-
-def _panels(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
-    """Model by hardware, where both vary."""
+    chart = Chart("throughput", "Latency against throughput", x="latency_s", y="output_tok_s", line=tuple(lines), along="batch_size")
+    yield _Kind(chart, apart)
+    if tested["batch_size"] > 1:
+        chart = Chart("batch", "Latency against batch size", x="batch_size", y="latency_s", line=("output_tokens",))
+        yield _Kind(chart, [*series, "input_tokens"])
     facet = ("model", "hardware")
-    if not set(facet) <= set(series) or settings["batch_size"].nunique() < 2:
-        return
-    lines = [column for column in series if column not in facet]
-
-    def draw_up(frame: pd.DataFrame) -> Picture:
-        chart = Chart(
-            name=file_name("panels", frame, ["framework", "input_tokens", "output_tokens"]),
-            title="Latency against batch size, by model and hardware",
-            subtitle=" · ".join([*facts(frame, ["batch_size", *lines]), repeats_in_words(frame)]),
-            footer=provenance(frame),
-            x="batch_size",
-            y="latency_s",
-            line=tuple(lines),
-            facet=facet,
+    if tested["batch_size"] > 1 and set(facet) <= set(series):
+        rest, title = tuple(column for column in series if column not in facet), "Latency against batch size, by model and hardware"
+        yield _Kind(
+            Chart("panels", title, x="batch_size", y="latency_s", line=rest, facet=facet), ["input_tokens", "output_tokens"], panels.draw
         )
-        return Picture(chart, frame, draw=panels.draw)
-
-    yield from (partial(draw_up, frame) for frame in _split(settings, ["input_tokens", "output_tokens"]))
-
-
-def _heatmaps(settings: pd.DataFrame, series: list[str]) -> Iterator[Sketch]:
-    if min(settings["input_tokens"].nunique(), settings["batch_size"].nunique()) < 3:
-        return
-
-    def draw_up(frame: pd.DataFrame) -> Picture:
-        chart = Chart(
-            name=file_name("heatmap", frame, ["model", "framework", *series, "output_tokens"]),
-            title="Throughput by batch size and prompt length",
-            subtitle=" · ".join([*facts(frame, ["batch_size", "input_tokens"]), f"output tokens per second, {repeats_in_words(frame)}"]),
-            footer=provenance(frame),
-            x="input_tokens",
-            y="output_tok_s",
-            line=("batch_size",),
-        )
-        return Picture(chart, frame, draw=heatmap.draw)
-
-    yield from (partial(draw_up, frame) for frame in _split(settings, [*series, "output_tokens"]))
+    if min(tested["input_tokens"], tested["batch_size"]) >= 3:
+        chart = Chart("heatmap", "Throughput by batch size and prompt length", x="input_tokens", y="output_tok_s", line=("batch_size",))
+        yield _Kind(chart, [*series, "output_tokens"], heatmap.draw)
 
 
 def _lines_and_pictures(settings: pd.DataFrame, series: list[str]) -> tuple[list[str], list[str]]:

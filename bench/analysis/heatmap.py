@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from bench.analysis import axes, style
 from bench.analysis.fields import field_of
 from bench.analysis.plots import Chart
-from bench.analysis.tables import OUT_OF_MEMORY
+from bench.analysis.tables import OUT_OF_MEMORY, repeats_in_words
 from bench.results import Status
 
 
@@ -36,7 +36,8 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     _hatch(ax, frame[frame["status"].isin(OUT_OF_MEMORY)], values, chart)
     _name_axes(ax, values, chart)
     _add_scale(figure, chart, norm)
-    style.put_header(figure, chart.title, chart.subtitle, f"{chart.footer} · framed: the highest")
+    shown = field_of(chart.y).caption.rpartition(", ")[2]
+    style.put_header(figure, chart.title, f"{chart.subtitle} · {shown}, {repeats_in_words(ok)}", f"{chart.footer} · framed: the highest")
     return figure
 
 

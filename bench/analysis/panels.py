@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.analysis import axes, marks, plots, style
 from bench.analysis.fields import field_of
 from bench.analysis.plots import Chart, Parts
+from bench.analysis.tables import repeats_in_words
 
 Cell = dict[str, Any]  # the value of each facet column
 
@@ -55,7 +56,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
         _name(panel, chart)
     figure.text(0.53, 0.31 / height, axes.caption(chart.x, x_scale), ha="center", fontsize=10.5, color=style.MUTED)
     style.put_key(figure, _key(chart, parts, abreast=len(rows[0]), shaded=any(shaded)))
-    told = [axes.caption(chart.y, y_scale), chart.subtitle, *marks.spread_in_words(parts.ok, chart.x, chart.y)]
+    told = [axes.caption(chart.y, y_scale), chart.subtitle, repeats_in_words(parts.ok), *marks.spread_in_words(parts.ok, chart.x, chart.y)]
     style.put_header(figure, chart.title, " · ".join(told), chart.footer, x=0.024)
     return figure
 

@@ -23,10 +23,10 @@ class Chart:
 
     name: str  # of its files
     title: str
-    subtitle: str
-    footer: str
     x: str
     y: str
+    subtitle: str = ""
+    footer: str = ""
     line: tuple[str, ...] = ()  # a line per combination of these
     facet: tuple[str, ...] = ()  # a panel per value of one column, or of two: rows and columns
     along: str | None = None  # what orders a line's points and names them, where x itself is measured

@@ -37,7 +37,7 @@ def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console:
     overlays: list[Sketch] = [partial(_same, picture) for picture in references.overlays(settings)]
     sketches = [*overlays, *gallery.standard_sketches(settings)]
     drawn = sketches if every_chart else sketches[:MOST_PICTURES]
-    files = _written(out, lambda: gallery.replace((sketch() for sketch in drawn), out / "charts"))
+    files = _written(out, lambda: gallery.renew((sketch() for sketch in drawn), out / "charts"))
     page = _written(out, lambda: html.write_page(jobs, settings, out / "report.html"))
     print_paths([*files, page], out, console, undrawn=len(sketches) - len(drawn))
 
