@@ -60,7 +60,7 @@ def _measured(low: float, high: float, headroom: float) -> Scale:
     last = bottom * (top / bottom) ** _FREE
     ticks = one_two_five(bottom, last)
     if len(ticks) < 2:
-        ticks = [value for value in MaxNLocator(4).tick_values(bottom, last) if bottom <= value <= last]
+        ticks = [value for value in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(bottom, last) if bottom <= value <= last]
     return Scale("log", bottom, top, tuple(ticks))
 
 

@@ -114,19 +114,11 @@ def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mappi
 
     Extend or replace `metrics` for others: {**BARS, "mine": Bar(...)}.
     """
-    ok = jobs[jobs["status"] == Status.ok]
-    series = telling_apart(ok) or ["framework"]
+    ok = _named(jobs[jobs["status"] == Status.ok])
     grid = [column for column in GRID if ok[column].nunique() > 1]
-    frame = ok.assign(line=line_names(ok, series), setting=line_names(ok, grid).replace("", " "))
-    subtitle = " · ".join(facts(ok))
-    written: list[Path] = []
-    with style.house_style():
-        for name, metric in metrics.items():
-            measured = frame.assign(value=metric.value(frame)).dropna(subset=["value"])
-            if len(measured):
-                figure = _bars(measured, metric, subtitle)
-                written += _save(figure, folder, name)
-    return written
+    frame = ok.assign(setting=line_names(ok, grid).replace("", " "))
+    measured = {name: frame.assign(value=metric.value(frame)).dropna(subset=["value"]) for name, metric in metrics.items()}
+    return style.save_all(((name, _bars(found, metrics[name])) for name, found in measured.items() if len(found)), folder)
 
 
 def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Line] = LINES) -> list[Path]:
@@ -136,16 +128,10 @@ def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapp
     """
     ok = jobs[jobs["status"] == Status.ok]
     largest = ok[_output_tokens(ok) == _output_tokens(ok).max()].iloc[0]
-    frame = ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")]
-    frame = frame.assign(line=line_names(frame, telling_apart(ok) or ["framework"]))
+    frame = _named(ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")])
     needs = {name: "token_times_s" if name == "time_per_tokens" else "system" for name in metrics}
-    written: list[Path] = []
-    with style.house_style():
-        for name, metric in metrics.items():
-            recorded = frame[frame[needs[name]].map(lambda values: values is not None and len(values) > 0)]
-            if len(recorded):
-                written += _save(_lines(recorded, metric, " · ".join(facts(frame))), folder, name)
-    return written
+    recorded = {name: frame[frame[need].map(lambda values: values is not None and len(values) > 0)] for name, need in needs.items()}
+    return style.save_all(((name, _lines(found, metrics[name])) for name, found in recorded.items() if len(found)), folder)
 
 
 def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
@@ -153,12 +139,11 @@ def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
     return [*create_comparison_bar_graph(jobs, folder), *create_comparison_line_graph(jobs, folder)]
 
 
-def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return style.save(figure, folder / name)
+def _named(ok: pd.DataFrame) -> pd.DataFrame:
+    return ok.assign(line=line_names(ok, telling_apart(ok) or ["framework"]))
 
 
-def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
+def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     import seaborn as sns
 
     groups, lines = list(dict.fromkeys(frame["setting"])), sorted(frame["line"].unique())
@@ -166,8 +151,7 @@ def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
     figure = style.new_figure(7.6, max(2.6, height))
     figure.subplots_adjust(left=0.2, right=0.9, top=1 - 1.1 / figure.get_figheight(), bottom=0.4 / figure.get_figheight())
     ax = figure.add_subplot()
-    looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
-    palette = {line: look.color for line, look in looks.items()}
+    palette = {line: look.color for line, look in zip(lines, style.unordered_styles(lines), strict=True)}
     sns.barplot(
         frame, y="setting", x="value", hue="line", hue_order=lines, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
     )
@@ -178,24 +162,24 @@ def _bars(frame: pd.DataFrame, metric: Bar, subtitle: str) -> Figure:
     ax.tick_params(length=0)
     ax.spines["bottom"].set_visible(False)
     style.put_key(figure, style.swatches(palette))
-    style.put_header(figure, metric.title, f"{metric.definition} · {subtitle}", provenance(frame))
+    style.put_header(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
     return figure
 
 
-def _lines(frame: pd.DataFrame, metric: Line, subtitle: str) -> Figure:
+def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
     figure = style.new_figure(7.6, 4.8)
     figure.subplots_adjust(left=0.1, right=0.96, top=0.82, bottom=0.15)
     ax = figure.add_subplot()
     lines = sorted(frame["line"].unique())
-    looks = dict(zip(lines, style.unordered_styles(lines), strict=True))
+    palette = {line: look.color for line, look in zip(lines, style.unordered_styles(lines), strict=True)}
     ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
         x, y = metric.points(job)
-        ax.plot(x, y, color=looks[job["line"]].color, lw=1.6)
-        ends[job["line"]] = style.EndLabel(x[-1], y[-1], job["line"], looks[job["line"]].color)
+        ax.plot(x, y, color=palette[job["line"]], lw=1.6)
+        ends[job["line"]] = style.EndLabel(x[-1], y[-1], job["line"], palette[job["line"]])
     _scale_lines(ax, metric)
     style.fit_right(figure, style.put_end_labels(ax, list(ends.values())))
-    style.put_header(figure, metric.title, f"{metric.definition} · {subtitle}", provenance(frame))
+    style.put_header(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
     return figure
 
 

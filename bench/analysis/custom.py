@@ -38,12 +38,12 @@ def custom_picture(settings: pd.DataFrame, question: Question) -> Picture:
     told = (question.x, *question.facet, along)
     line = question.line or tuple(column for column in _varying(frame) if column not in told)
     _refuse_overlap(frame, question, line, along)
+    apart = [*line, *question.facet]
+    held = facts(frame, [question.x, question.y, *apart, along or ""]) + ([f"where {question.where}"] if question.where else [])
     chart = Chart(
-        name="-".join(["custom", question.y, "over", question.x, *(["by", *line, *question.facet] if line or question.facet else [])])[
-            :120
-        ],
+        name="-".join(["custom", question.y, "over", question.x, *(["by"] if apart else []), *apart])[:120],
         title=f"{_start(names([question.y]))} against {names([question.x])}{f', by {names(question.facet)}' if question.facet else ''}",
-        subtitle=" · ".join([*facts(frame, [question.x, question.y, *line, *question.facet, along or ""]), *_condition(question)]),
+        subtitle=" · ".join(held),
         footer=provenance(frame),
         x=question.x,
         y=question.y,
@@ -84,10 +84,6 @@ def _refuse_overlap(frame: pd.DataFrame, question: Question, line: Sequence[str]
         said = " ".join([*line, *left])
         problem = f"leaves {names(left)} varying along a line; say --line {said}, or fix {names(left)} with --where"
         raise InvalidSetting("--line", " ".join(line), problem)
-
-
-def _condition(question: Question) -> list[str]:
-    return [f"where {question.where}"] if question.where else []
 
 
 def _start(text: str) -> str:

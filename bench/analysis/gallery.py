@@ -49,9 +49,7 @@ def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
 
 def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """PNG and SVG of each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with style.house_style():
-        return [file for picture in pictures for file in style.save(picture.figure(), folder / picture.chart.name)]
+    return style.save_all(((picture.chart.name, picture.figure()) for picture in pictures), folder)
 
 
 def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:

@@ -91,11 +91,11 @@ def sort_out(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None 
 
 def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
     none = pd.DataFrame({"latency_s": [], "output_tok_s": []})
-    if (chart.x, chart.y, chart.along) != ("latency_s", "output_tok_s", "batch_size") or "floor_s" not in ok or chart.x_scale:
+    asked = (chart.x, chart.y, chart.along) == ("latency_s", "output_tok_s", "batch_size") and not chart.x_scale
+    if not asked or "floor_s" not in ok or ok["floor_s"].isna().any() or ok["output_tokens"].nunique() != 1:
         return none
     floors = ok.groupby("batch_size")["floor_s"].agg(["min", "max"])
-    shared = len(ok) > 0 and ok["floor_s"].notna().all() and (floors["max"] / floors["min"] < 1.02).all()
-    if not shared or ok["output_tokens"].nunique() > 1:
+    if (floors["max"] / floors["min"] >= 1.02).any():
         return none
     return pd.DataFrame({"latency_s": floors["min"], "output_tok_s": floors.index * ok["output_tokens"].iloc[0] / floors["min"]})
 

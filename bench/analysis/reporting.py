@@ -34,16 +34,12 @@ def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
 def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool) -> None:
     """Charts and report.html. Raises InvalidSetting where `out` cannot be written."""
     gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
-    overlays: list[Sketch] = [partial(_same, picture) for picture in references.overlays(settings)]
+    overlays: list[Sketch] = [partial(Picture, *picture) for picture in references.overlays(settings)]
     sketches = [*overlays, *gallery.standard_sketches(settings)]
     drawn = sketches if every_chart else sketches[:MOST_PICTURES]
     files = _written(out, lambda: gallery.renew((sketch() for sketch in drawn), out / "charts"))
     page = _written(out, lambda: html.write_page(jobs, settings, out / "report.html"))
     print_paths([*files, page], out, console, undrawn=len(sketches) - len(drawn))
-
-
-def _same(picture: Picture) -> Picture:
-    return picture
 
 
 def write_pictures(pictures: Iterable[Picture], folder: Path, out: Path, console: Console) -> None:

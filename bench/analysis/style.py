@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -126,6 +126,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     figure.savefig(png, dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     figure.savefig(svg, dpi=_DPI, metadata={"Date": None})
     return [png, svg]
+
+
+def save_all(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
+    """Each under its name, as PNG and SVG. What makes the figures may be a generator: it runs within the house style."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with house_style():
+        return [file for name, figure in figures for file in save(figure, folder / name)]
 
 
 def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float = 0.03) -> None:

@@ -17,6 +17,7 @@ from bench.units import format_seconds
 
 _MOST_LINES = 40
 _MOST_REASONS = 8
+_NUMERIC = ("in", "out", "batch", "measured", "published", "ratio")
 # What a narrow terminal can do without, the first first.
 _DROPPED_FIRST = ("predicted_bytes", "peak_host_bytes", "peak_device_bytes", "tpot_s", "latency_range", "ttft_s")
 
@@ -31,9 +32,8 @@ def results_table(settings: pd.DataFrame) -> pd.DataFrame:
     text = pd.DataFrame({column: ok[column].map(field_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
     text["latency_s"] = [f"{latency} ~" if noisy else latency for latency, noisy in zip(text["latency_s"], ok["noisy"], strict=True)]
     if (ok["repeats"] > 1).any():
-        text.insert(
-            len(keys) + 1, "latency_range", ok["latency_s_min"].map(format_seconds) + " to " + ok["latency_s_max"].map(format_seconds)
-        )
+        ends = (ok[f"latency_s_{end}"].map(format_seconds) for end in ("min", "max"))
+        text.insert(len(keys) + 1, "latency_range", [" to ".join(pair) for pair in zip(*ends, strict=True)])
     return text
 
 
@@ -118,11 +118,7 @@ def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
 def _as_rich(text: pd.DataFrame, title: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in map(str, text):
-        numeric = (
-            column in GRID
-            or column.endswith(("_s", "_range", "_bytes"))
-            or column in ("in", "out", "batch", "measured", "published", "ratio")
-        )
+        numeric = column in (*GRID, *_NUMERIC) or column.endswith(("_s", "_range", "_bytes"))
         table.add_column(_head(column), justify="right" if numeric else "left", header_style="bold", overflow="fold")
     for row in text.itertuples(index=False):
         table.add_row(*row)
@@ -155,14 +151,4 @@ def _where(group: pd.DataFrame) -> str:
 
 
 def _escaped(text: str) -> str:
-    escapes: dict[str, str | int | None] = {
-        "\\": "\\\\",
-        "|": "\\|",
-        "<": "&lt;",
-        "*": "\\*",
-        "_": "\\_",
-        "`": "\\`",
-        "[": "\\[",
-        "\n": " ",
-    }
-    return text.translate(str.maketrans(escapes))
+    return re.sub(r"([\\|*_`\[])", r"\\\1", text).replace("<", "&lt;").replace("\n", " ")
