@@ -103,9 +103,10 @@ def ordered_styles(count: int) -> list[LineStyle]:
 def unordered_styles(names: Sequence[str]) -> list[LineStyle]:
     """For lines that stand for names: a colour, and a marker that tells them apart in grey.
 
-    A framework looks the same in every picture.
+    A framework looks the same in every picture; of several lines of one (hf · TP 1, hf · TP 2) the first does.
     """
-    fixed = {name: i for i, name in enumerate(_FRAMEWORKS) if name in names}
+    first = {name.partition(" · ")[0]: name for name in reversed(names)}
+    fixed = {first[framework]: i for i, framework in enumerate(_FRAMEWORKS) if framework in first}
     free = (i for i in range(len(_FRAMEWORKS) + len(names)) if i not in fixed.values())
     places = [fixed[name] if name in fixed else next(free) for name in names]
     n = len(_UNORDERED)
