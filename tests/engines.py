@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,3 +62,12 @@ def save_pretrained(folder: Path, architecture: dict[str, Any] | None = None, vo
     models.build(ModelConfig(name="saved", architecture=sizes), "cpu", seed=3).save_pretrained(folder)
     embedded_tokenizer().save_pretrained(folder)
     return folder
+
+
+def sharded_logits(folder: Path, framework: str, tp: int) -> dict[str, Any]:
+    """What tests/tp_logits.py finds, in a process of its own: per family, the error of the shards and the share that a rank holds."""
+    out = folder / "logits.json"
+    command = [sys.executable, "-m", "tests.tp_logits", str(out), framework, str(tp)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300, env={**os.environ, "XDG_CACHE_HOME": str(folder)})
+    told: dict[str, Any] = json.loads(out.read_text())
+    return told

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,12 @@ import psutil
 import pytest
 
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, DeepSpeedTP, Settings, refuse
+from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, engine, refuse
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
 from bench.roofline import shape_of
 from bench.sweep.resident import JobLost, ResidentWorker
-from tests.engines import LLAMA, measured, point, save_pretrained
+from tests.engines import LLAMA, measured, point, save_pretrained, sharded_logits
 
 needs_deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="deepspeed is missing; install the extra deepspeed"
@@ -36,15 +34,9 @@ def deepspeed(**settings: Any) -> Settings:
     return Settings(name="deepspeed_tp", **settings)
 
 
-def compared(out: Path, tp: int) -> dict[str, Any]:
-    subprocess.run([sys.executable, "-m", "tests.tp_logits", str(out), str(tp)], check=True, capture_output=True, timeout=300)
-    told: dict[str, Any] = json.loads(out.read_text())
-    return told
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return compared(tmp_path_factory.mktemp("tp") / "logits.json", 2)
+    return sharded_logits(tmp_path_factory.mktemp("tp"), "deepspeed_tp", 2)
 
 
 @needs_deepspeed
@@ -70,7 +62,7 @@ def test_a_tied_head_that_outweighs_the_layers_does_not_hide_that_they_are_split
 
 @needs_deepspeed
 def test_four_ranks_compute_the_same_from_smaller_shards(found: dict[str, Any], tmp_path: Path) -> None:
-    four = compared(tmp_path / "logits.json", 4)["opt"]
+    four = sharded_logits(tmp_path, "deepspeed_tp", 4)["opt"]
     assert four["error"] < 1e-4
     assert four["held"] < found["opt"]["held"]
 
@@ -157,7 +149,7 @@ def test_no_ranks_at_all_are_an_invalid_setting() -> None:
 def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[deepspeed\]'"):
-        DeepSpeedTP(point(deepspeed())).load()
+        engine(point(deepspeed())).load()
 
 
 def no_shared_buffers() -> bool:

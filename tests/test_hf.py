@@ -11,7 +11,7 @@ import pytest
 
 from bench.config import Dtype, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan
+from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
 from bench.frameworks.pretrained import explained
 from bench.frameworks.quantize import Quantization
 from bench.measure.point import measure
@@ -19,7 +19,7 @@ from bench.measure.workload import prompts_for
 from bench.results import Status
 from bench.sweep.resident import JobLost
 from tests.conftest import Command
-from tests.engines import LLAMA, measured, point, save_pretrained
+from tests.engines import LLAMA, measured, point, save_pretrained, sharded_logits
 from tests.tp_logits import SIZES
 
 torch = pytest.importorskip("torch", reason="the hf framework needs torch")
@@ -151,10 +151,42 @@ def test_the_bare_loop_refuses_any_search_but_greedy() -> None:
             loaded(point(hf(loop=Loop.decode_loop), generation=generation))
 
 
-@pytest.mark.parametrize(("family", "reason"), [("mpt", "no plan for MptForCausalLM"), ("llama", "needs several ranks")])
-def test_a_plan_that_would_only_replicate_is_refused(family: str, reason: str) -> None:
-    with pytest.raises(Unsupported, match=reason):
-        loaded(point(hf(tp_plan=TpPlan.auto), small(family)))
+needs_accelerate = pytest.mark.skipif(
+    importlib.util.find_spec("accelerate") is None, reason="accelerate is missing; install the extra plan"
+)
+
+
+@needs_accelerate
+def test_two_ranks_by_the_plan_of_transformers_compute_the_logits_of_the_whole_model_from_shards(tmp_path: Path) -> None:
+    found = sharded_logits(tmp_path, "hf", 2)
+    assert set(found) == {"llama", "qwen3", "mixtral", "phi3"}
+    for shards in found.values():
+        assert shards["scale"] > 1
+        assert shards["error"] < 1e-4
+        assert 0.5 <= shards["held"] < 0.85  # embeddings are held whole, and are much of so small a model
+
+
+@needs_accelerate
+def test_ranks_by_the_plan_of_transformers_are_measured_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    plain, split = (measured(point(settings), tmp_path) for settings in (hf(), hf(tp_plan=TpPlan.auto, tp=2)))
+    assert split.tokens_digest == plain.tokens_digest
+    assert split.shape == plain.shape
+    assert split.token_times_s is not None
+    assert max(split.engine["shard_params"]) < plain.shape.n_params
+
+
+@needs_accelerate
+@pytest.mark.parametrize("family", ["mpt", "opt", "falcon"])
+def test_a_plan_that_would_only_replicate_is_refused(family: str) -> None:
+    with pytest.raises(Unsupported, match="would give every rank the whole model"):
+        engine(point(hf(tp_plan=TpPlan.auto, tp=2), small(family))).load()
+
+
+def test_without_accelerate_ranks_are_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[plan\]'"):
+        engine(point(hf(tp_plan=TpPlan.auto, tp=2))).load()
 
 
 def test_ceilings_are_not_held_against_what_reads_fewer_bytes() -> None:
@@ -166,6 +198,10 @@ def test_ceilings_are_not_held_against_what_reads_fewer_bytes() -> None:
 def test_settings_that_contradict_each_other_stop_before_anything_is_loaded() -> None:
     with pytest.raises(InvalidSetting, match=r"set framework\.cache=static"):
         point(hf(compile=True))
+    with pytest.raises(InvalidSetting, match="two or more ranks go together"):
+        point(hf(tp_plan=TpPlan.auto))
+    with pytest.raises(InvalidSetting, match="ranks have no compile"):
+        point(hf(tp_plan=TpPlan.auto, tp=2, quantization=Quantization.int8))
     with pytest.raises(InvalidSetting, match="only generate can use a draft"):
         point(hf(draft="x", loop=Loop.decode_loop))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.config import Dtype, FrameworkConfig
-from bench.frameworks import framework_class, pace
+from bench.frameworks import make_framework, pace
 from bench.frameworks.hf import Settings as HfSettings
 from tests.engines import point
 
@@ -41,7 +41,7 @@ def answer(framework: FrameworkConfig, folder: Path) -> str:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     run = point(framework, path=folder, dtype=Dtype.bf16, batch_size=1)
-    engine = framework_class(framework.name)(run)
+    engine = make_framework(run)
     assert engine.load().n_params == 134_515_008
     engine.prepare(run)
     prompt = np.asarray([tokenizer(QUESTION)["input_ids"]], dtype=np.int64)

@@ -1,6 +1,6 @@
-"""Logits of sharded models beside those of whole ones: run by test_deepspeed_tp.py in a process of its own for each number of ranks.
+"""Logits of sharded models beside those of whole ones: `python -m tests.tp_logits OUT deepspeed_tp|hf RANKS`, run by the tests of both.
 
-DeepSpeed keeps its process group in globals, so one process can only ever be one rank of one group.
+Process groups are kept in globals, so one process can only ever be one rank of one group.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import Device, Dtype, HardwareConfig, ModelConfig, RunConfig
-from bench.frameworks import models
-from bench.frameworks.deepspeed_tp import Rank, Settings
+from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig
+from bench.frameworks import models, tp_plan
+from bench.frameworks.deepspeed_tp import Settings, Shard
+from bench.frameworks.hf import HuggingFace, TpPlan
+from bench.frameworks.hf import Settings as HfSettings
 from bench.frameworks.ranks import Ranks
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -36,23 +38,33 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def run_of(family: str, tp: int, dtype: Dtype = Dtype.fp32, **sizes: Any) -> RunConfig:
+LLAMA = SIZES["llama"]
+PLANNED = {"llama": LLAMA, "qwen3": SIZES["qwen3"], "mixtral": {**LLAMA, "num_local_experts": 4}, "phi3": {**LLAMA, "pad_token_id": 0}}
+
+
+def run_of(family: str, framework: FrameworkConfig, dtype: Dtype = Dtype.fp32, **sizes: Any) -> RunConfig:
     # A wide initializer: with the usual one, a small model's logits are all but equal, and so is any error.
-    architecture = {"model_type": family, "vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False, **SIZES[family]}
+    architecture = {"model_type": family, "vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False}
     return RunConfig(
-        model=ModelConfig(name=family, architecture={**architecture, **sizes}, dtype=dtype),
-        framework=Settings(name="deepspeed_tp", tp=tp),
+        model=ModelConfig(name=family, architecture={**architecture, **{**PLANNED, **SIZES}[family], **sizes}, dtype=dtype),
+        framework=framework,
         hardware=HardwareConfig(device=Device.cpu, threads=1),
     )
 
 
-class LogitsRank(Rank):
+class DeepSpeedRank(Shard):
     """A rank that tells its logits, for one model after the other."""
 
     def logits(self, run: RunConfig) -> tuple[NDArray[np.float32], int]:
         from bench.frameworks import shards
 
         model = shards.load(run, "cpu", self._settings.tp, kernel_inject=False)
+        return logits_of(model), models.count(model)
+
+
+class HfRank(HuggingFace):
+    def logits(self, run: RunConfig) -> tuple[NDArray[np.float32], int]:
+        model = tp_plan.build(run)
         return logits_of(model), models.count(model)
 
 
@@ -80,8 +92,8 @@ def compared(ranks: Ranks, run: RunConfig) -> dict[str, float]:
     }
 
 
-def in_bf16(ranks: Ranks) -> dict[str, float]:
-    exact, bf16 = run_of("llama", 2), run_of("llama", 2, Dtype.bf16)
+def in_bf16(ranks: Ranks, framework: FrameworkConfig) -> dict[str, float]:
+    exact, bf16 = run_of("llama", framework), run_of("llama", framework, Dtype.bf16)
     truth = logits_of(whole(exact))
     (sharded, _), _ = ranks.call("logits", bf16)
     return {
@@ -90,19 +102,25 @@ def in_bf16(ranks: Ranks) -> dict[str, float]:
     }
 
 
-def main(out: Path, tp: int) -> None:
-    found: dict[str, Any] = {}
+def by_deepspeed(ranks: Ranks, framework: FrameworkConfig, tp: int) -> dict[str, Any]:
+    found = {family: compared(ranks, run_of(family, framework)) for family in (SIZES if tp == 2 else ("opt",))}
+    if tp == 2:
+        found["tied"] = compared(ranks, run_of("mpt", framework, tie_word_embeddings=True, vocab_size=4096))
+        found["bf16"] = in_bf16(ranks, framework)
+    return found
+
+
+def main(out: Path, name: str, tp: int) -> None:
+    by_plan = name == "hf"
+    framework = HfSettings(name=name, tp=tp, tp_plan=TpPlan.auto) if by_plan else Settings(name=name, tp=tp)
     with tempfile.TemporaryDirectory() as meeting:
-        ranks = Ranks(partial(LogitsRank, run_of("opt", tp), "cpu", str(Path(meeting) / "store")), tp)
+        first = run_of("llama" if by_plan else "opt", framework)
+        ranks = Ranks(partial(HfRank if by_plan else DeepSpeedRank, first, str(Path(meeting) / "store")), tp)
         ranks.call("load")
-        for family in SIZES if tp == 2 else ("opt",):
-            found[family] = compared(ranks, run_of(family, tp))
-        if tp == 2:
-            found["tied"] = compared(ranks, run_of("mpt", tp, tie_word_embeddings=True, vocab_size=4096))
-            found["bf16"] = in_bf16(ranks)
+        plans = {family: compared(ranks, run_of(family, framework)) for family in PLANNED} if by_plan else {}
+        out.write_text(json.dumps(plans or by_deepspeed(ranks, framework, tp)))
         ranks.stop()
-    out.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

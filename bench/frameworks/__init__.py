@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from bench.config import FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, UnknownName
@@ -13,11 +13,11 @@ from bench.errors import InvalidSetting, UnknownName
 if TYPE_CHECKING:
     from bench.frameworks.base import Framework
 
-# name -> module:adapter; beside the adapter the module holds `Settings`, a FrameworkConfig.
+# name -> module:what makes a Framework of a RunConfig; beside it the module holds `Settings`, a FrameworkConfig.
 # These modules import their engines late: everyone who asks for help imports them.
 FRAMEWORKS = {
-    "hf": "bench.frameworks.hf:HuggingFace",
-    "deepspeed_tp": "bench.frameworks.deepspeed_tp:DeepSpeedTP",
+    "hf": "bench.frameworks.hf:engine",
+    "deepspeed_tp": "bench.frameworks.deepspeed_tp:engine",
     "pace": "bench.frameworks.pace:Pace",
     "fake": "bench.frameworks.fake:Fake",
 }
@@ -30,12 +30,13 @@ def known_frameworks() -> dict[str, str]:
     return {**registered, **FRAMEWORKS}
 
 
-def framework_class(name: str) -> type[Framework]:
-    known = known_frameworks()
+def make_framework(run: RunConfig) -> Framework:
+    name, known = run.framework.name, known_frameworks()
     if name not in known:
         raise UnknownName("framework", name, known, f"or register one under the entry point group {ENTRY_POINTS!r}")
     module, attribute = known[name].split(":")
-    return cast("type[Framework]", getattr(importlib.import_module(module), attribute))
+    framework: Framework = getattr(importlib.import_module(module), attribute)(run)
+    return framework
 
 
 def registered_frameworks() -> list[str]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
-import tempfile
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from bench.config import FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import models
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.generate import generate
-from bench.frameworks.ranks import Ranks
+from bench.frameworks.parallel import Parallel, enter, refuse_devices, refuse_heads, tell_rank
 from bench.roofline import ModelShape
 
 # Families whose shards were compared with the whole model; AutoTP takes others too, and gets some of them wrong.
@@ -42,72 +40,18 @@ class Settings(FrameworkConfig):
             raise InvalidSetting("framework.tp", self.tp, "must be at least 1; 1 means no tensor parallelism")
 
 
-class DeepSpeedTP:
-    def __init__(self, run: RunConfig) -> None:
-        self._run = run
+def engine(run: RunConfig) -> Framework:
+    assert isinstance(run.framework, Settings)
+    return Parallel(partial(Shard, run), run.framework.tp, partial(_refuse_early, run, run.framework))
 
-    @property
-    def _settings(self) -> Settings:
-        assert isinstance(self._run.framework, Settings)
-        return self._run.framework
 
-    def load(self) -> ModelShape:
-        if importlib.util.find_spec("deepspeed") is None:
-            raise Unsupported("framework=deepspeed_tp needs DeepSpeed, which is not installed; pip install 'llm-bench-sweep[deepspeed]'")
-        models.quiet()
-        config = models.config_of(self._run.model)
-        self._shape = models.shape_from(config, models.count_on_meta(config))
-        refuse(self._shape, self._settings, config)
-        self._device = self._device_of_every_rank()
-        with tempfile.TemporaryDirectory(prefix="bench-ranks-") as meeting:
-            make_rank = partial(Rank, self._run, self._device, str(Path(meeting) / "store"))
-            self._ranks = Ranks(make_rank, self._settings.tp)
-            self._built: list[dict[str, Any]] = self._ranks.call("load")
-        return self._shape
-
-    def prepare(self, run: RunConfig) -> None:
-        self._run = run
-        self._ranks.call("prepare", run)
-
-    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
-        results = self._ranks.call("generate", prompts, new_tokens)
-        digests = {zlib.crc32(tokens.tobytes()) for tokens, _ in results}
-        if len(digests) > 1:
-            raise RuntimeError("the ranks generated different tokens: they no longer work on one model")
-        for stamps in zip(*(steps for _, steps in results), strict=True):
-            on_step(max(stamps))  # a step is done when its slowest rank is
-        tokens: Tokens = results[0][0]
-        return tokens
-
-    def unload(self) -> None:
-        self._ranks.stop()
-
-    def describe(self) -> dict[str, Any]:
-        import deepspeed
-        import torch
-        import transformers
-
-        return {
-            "framework_version": deepspeed.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "device": models.device_name(self._device),
-            "n_devices": self._settings.tp if self._device == "cuda" else 1,
-            "threads": torch.get_num_threads(),  # of each rank
-            **self._built[0],
-            "shard_params": [built["shard_params"] for built in self._built],
-        }
-
-    def _device_of_every_rank(self) -> str:
-        import torch
-
-        device = models.device_for(self._run.hardware.device, self._run.model.dtype)
-        if device == "cuda" and torch.cuda.device_count() < self._settings.tp:
-            raise Unsupported(
-                f"framework.tp={self._settings.tp} needs a GPU for each rank, and there are {torch.cuda.device_count()}; "
-                "use fewer ranks, or hardware=cpu"
-            )
-        return device
+def _refuse_early(run: RunConfig, settings: Settings) -> None:
+    if importlib.util.find_spec("deepspeed") is None:
+        raise Unsupported("framework=deepspeed_tp needs DeepSpeed, which is not installed; pip install 'llm-bench-sweep[deepspeed]'")
+    models.quiet()
+    config = models.config_of(run.model)
+    refuse(models.shape_from(config, n_params=0), settings, config)
+    refuse_devices(run, settings.tp)
 
 
 def refuse(shape: ModelShape, settings: Settings, config: Any) -> None:
@@ -122,32 +66,25 @@ def refuse(shape: ModelShape, settings: Settings, config: Any) -> None:
             "DeepSpeed splits the one key and value head of a multi-query Falcon among its ranks, which cannot work; "
             "use framework.tp=1, or a Falcon of the new decoder architecture"
         )
-    for heads, what in ((shape.heads, "attention heads"), (shape.kv_heads, "key and value heads")):
-        if heads % tp:
-            raise Unsupported(f"framework.tp={tp} does not divide the {heads} {what} of this model; use a divisor of {heads}")
+    refuse_heads(shape, tp)
 
 
-class Rank:
+class Shard:
     """What one rank does, in its own process."""
 
-    def __init__(self, run: RunConfig, device: str, store: str, rank: int) -> None:
+    def __init__(self, run: RunConfig, store: str, rank: int) -> None:
         assert isinstance(run.framework, Settings)
         self._run, self._settings, self._store, self._rank = run, run.framework, store, rank
-        self._device = f"cuda:{rank}" if device == "cuda" else "cpu"
 
-    def load(self) -> dict[str, Any]:
-        """Load this rank's shard, and tell what it became."""
+    def load(self) -> ModelShape:
         models.quiet()
-        models.use_threads(self._run.hardware, self._settings.tp if self._device == "cpu" else 1)
+        self._device = enter(self._run, self._settings.tp, self._rank)
         self._join()
         from bench.frameworks import shards
 
         self._model = shards.load(self._run, self._device, self._settings.tp, self._settings.kernel_inject)
-        return {
-            "attention": self._model.config._attn_implementation,
-            "collectives": "nccl" if self._device != "cpu" else str(self._settings.collectives),
-            "shard_params": models.count(self._model),
-        }
+        config = models.config_of(self._run.model)
+        return models.shape_from(config, models.count_on_meta(config))
 
     def prepare(self, run: RunConfig) -> None:
         import torch
@@ -155,20 +92,32 @@ class Rank:
         self._run = run
         torch.manual_seed(run.seed)
 
-    def generate(self, prompts: Tokens, new_tokens: int) -> tuple[Tokens, list[float]]:
-        stamps: list[float] = []  # perf_counter counts from one moment for all processes of a host
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
+        return generate(self._model, prompts, new_tokens, on_step, self._run.generation)
 
-        def stamp(at_s: float | None = None) -> None:
-            stamps.append(at_s or perf_counter())
+    def unload(self) -> None:
+        self._model = None
 
-        return generate(self._model, prompts, new_tokens, stamp, self._run.generation), stamps
+    def describe(self) -> dict[str, Any]:
+        import deepspeed
+        import torch
+        import transformers
+
+        return {
+            "framework_version": deepspeed.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "device": models.device_name(self._device),
+            "threads": torch.get_num_threads(),  # of each rank
+            "attention": self._model.config._attn_implementation,
+            "collectives": "nccl" if self._device != "cpu" else str(self._settings.collectives),
+            "shard_params": models.count(self._model),
+        }
 
     def _join(self) -> None:
-        """Meet the other ranks. What DeepSpeed asks of its launcher in the environment is set here."""
-        world = str(self._settings.tp)
-        os.environ |= {"RANK": str(self._rank), "LOCAL_RANK": str(self._rank), "WORLD_SIZE": world, "LOCAL_SIZE": world}
+        """Meet the other ranks, as DeepSpeed wants it."""
+        tell_rank(self._settings.tp, self._rank)
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(zlib.crc32(self._store.encode()) % 65536)}
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         if self._device == "cpu":
             os.environ["DS_ACCELERATOR"] = "cpu"
         import deepspeed
@@ -177,12 +126,16 @@ class Rank:
         if self._settings.tp == 1:
             return
         if self._device == "cpu":
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = self._settings.collectives is Collectives.shm
-        if self._device == "cpu" and self._settings.collectives is Collectives.shm:
-            _compile_collectives()
-        backend = "nccl" if self._device != "cpu" else "gloo"
+            shm = self._settings.collectives is Collectives.shm
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = shm
+            if shm:
+                _compile_collectives()
         deepspeed.init_distributed(
-            backend, auto_mpi_discovery=False, init_method=f"file://{self._store}", rank=self._rank, world_size=self._settings.tp
+            "gloo" if self._device == "cpu" else "nccl",
+            auto_mpi_discovery=False,
+            init_method=f"file://{self._store}",
+            rank=self._rank,
+            world_size=self._settings.tp,
         )
         torch.distributed.barrier()
         _unlink_shared_memory()

@@ -1,16 +1,18 @@
-"""Hugging Face transformers on the CPU or one GPU: `generate` as shipped, or a bare decoding loop."""
+"""Hugging Face transformers on the CPU, a GPU, or ranks by its own plan: `generate` as shipped, or a bare decoding loop."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Optional
 
 from bench.config import FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks import decode_loop, models
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks import decode_loop, models, tp_plan
+from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.generate import generate
+from bench.frameworks.parallel import Parallel, enter
 from bench.frameworks.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
 from bench.roofline import ModelShape
 
@@ -46,7 +48,8 @@ class Settings(FrameworkConfig):
     quantization: Quantization = Quantization.none  # weight-only, by torchao
     loop: Loop = Loop.generate  # generate: as shipped; decode_loop: greedy, without its bookkeeping
     draft: Optional[str] = None  # hub id or folder of a smaller model that proposes tokens; batch_size=1 only
-    tp_plan: TpPlan = TpPlan.none  # transformers' own tensor parallelism; this framework runs one process, so auto is refused
+    tp_plan: TpPlan = TpPlan.none  # auto: transformers' own tensor parallelism, over framework.tp ranks; needs accelerate
+    tp: int = 1  # ranks that share each layer, with tp_plan=auto
 
     @property
     def reads_every_weight(self) -> bool:
@@ -59,23 +62,40 @@ class Settings(FrameworkConfig):
             )
         if self.draft and self.loop is not Loop.generate:
             raise InvalidSetting("framework.draft", self.draft, "only generate can use a draft; set framework.loop=generate")
+        if self.tp < 1:
+            raise InvalidSetting("framework.tp", self.tp, "must be at least 1; 1 means no tensor parallelism")
+        if (self.tp > 1) != (self.tp_plan is TpPlan.auto):
+            raise InvalidSetting("framework.tp", self.tp, "framework.tp_plan=auto and two or more ranks go together; set both, or neither")
+        if self.tp > 1 and (self.compile or self.draft or self.quantization is not Quantization.none):
+            raise InvalidSetting("framework.tp", self.tp, "ranks have no compile, quantization or draft; unset it, or use one rank")
+
+
+def engine(run: RunConfig) -> Framework:
+    assert isinstance(run.framework, Settings)
+    tp = run.framework.tp
+    return HuggingFace(run) if tp == 1 else Parallel(partial(HuggingFace, run), tp, partial(tp_plan.refuse, run, tp))
 
 
 class HuggingFace:
-    def __init__(self, run: RunConfig) -> None:
+    def __init__(self, run: RunConfig, store: str = "", rank: int = 0) -> None:
+        """With framework.tp, one of several `rank`s that meet in the file `store`."""
         assert isinstance(run.framework, Settings)
         self._run = run
         self._settings = run.framework
+        self._store, self._rank = store, rank
         self._model: Any = None
         self._draft: Any = None
 
     def load(self) -> ModelShape:
         models.quiet()
-        models.use_threads(self._run.hardware)
-        self._device = models.device_for(self._run.hardware.device, self._run.model.dtype)
-        self._model = models.build(self._run.model, self._device, self._run.seed, **_attention(self._settings.attention, self._device))
+        self._device = enter(self._run, self._settings.tp, self._rank)
+        options = _attention(self._settings.attention, self._device)
+        if self._settings.tp > 1:
+            tp_plan.join(self._settings.tp, self._rank, self._store)
+            self._model = tp_plan.build(self._run, **options)
+            return models.shape_from(self._model.config, models.count_on_meta(self._model.config))
+        self._model = models.build(self._run.model, self._device, self._run.seed, **options)
         shape = models.shape_from(self._model.config, models.count(self._model))
-        refuse_tp_plan(self._settings.tp_plan, self._model)
         if self._settings.quantization is not Quantization.none:
             quantize(self._model, self._settings.quantization, self._device)
             shape = replace(shape, bytes_per_weight=BYTES_PER_WEIGHT[self._settings.quantization])
@@ -114,6 +134,7 @@ class HuggingFace:
             "attention": self._model.config._attn_implementation,
             "weight_bytes": sum(stored_bytes(parameter.data) for parameter in self._model.parameters()),
             "threads": torch.get_num_threads(),
+            **({"shard_params": models.count(self._model)} if self._settings.tp > 1 else {}),
         }
 
     def _options(self, generation: GenerationConfig) -> dict[str, Any]:
@@ -142,18 +163,6 @@ def _attention(wanted: Attention, device: str) -> dict[str, str]:
         # Seen with torch 2.13: cur_kvSplitSize0 is used in the C++ that inductor writes, and declared nowhere.
         raise Unsupported("framework.attention=flex_attention, but the code that torch generates of it for CPUs does not compile; use sdpa")
     return {} if wanted is Attention.auto else {"attn_implementation": str(wanted)}
-
-
-def refuse_tp_plan(plan: TpPlan, model: Any) -> None:
-    """Raise Unsupported for what would not be tensor parallelism at all."""
-    if plan is TpPlan.none:
-        return
-    if not model._tp_plan:
-        raise Unsupported(
-            f"framework.tp_plan=auto, but transformers has no plan for {type(model).__name__} and would give every rank the whole model; "
-            "use framework=deepspeed_tp"
-        )
-    raise Unsupported("framework.tp_plan=auto needs several ranks, and framework=hf runs one; use framework=deepspeed_tp with framework.tp")
 
 
 def _compiled(forward: Any) -> Any:

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 
 from bench.config import RunConfig
-from bench.frameworks import framework_class
+from bench.frameworks import make_framework
 from bench.frameworks.base import Framework
 from bench.frameworks.failure import of_exception
 from bench.frameworks.ranks import Ranks
@@ -58,7 +58,7 @@ class Worker:
 
     def _load(self, run: RunConfig) -> Loaded:
         started = perf_counter()
-        self._framework = framework_class(run.framework.name)(run)
+        self._framework = make_framework(run)
         self._shape = self._framework.load()
         self._load_s = perf_counter() - started
         gc.collect()

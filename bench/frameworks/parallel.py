@@ -1,0 +1,103 @@
+"""Tensor parallelism: several ranks, each with its shard, stand as one engine, and the slowest one's time counts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench.config import RunConfig
+from bench.errors import Unsupported
+from bench.frameworks import models
+from bench.frameworks.base import Framework, OnStep, Tokens
+from bench.frameworks.ranks import Ranks
+from bench.roofline import ModelShape
+
+MakeShard = Callable[[str, int], Framework]
+"""Makes the engine of one rank, from the file where the ranks meet and the rank; must be picklable."""
+
+
+class Parallel:
+    """A Framework that is made of the same framework on each rank."""
+
+    def __init__(self, make_shard: MakeShard, tp: int, refuse: Callable[[], None]) -> None:
+        self._make_shard, self._tp, self._refuse = make_shard, tp, refuse
+
+    def load(self) -> ModelShape:
+        """`refuse` raises Unsupported before any rank is started."""
+        self._refuse()
+        with tempfile.TemporaryDirectory(prefix="bench-ranks-") as meeting:
+            self._ranks = Ranks(partial(_Member, partial(self._make_shard, str(Path(meeting) / "store"))), self._tp)
+            shapes: list[ModelShape] = self._ranks.call("load")
+        return shapes[0]
+
+    def prepare(self, run: RunConfig) -> None:
+        self._ranks.call("prepare", run)
+
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
+        results = self._ranks.call("generate", prompts, new_tokens)
+        if len({zlib.crc32(tokens.tobytes()) for tokens, _ in results}) > 1:
+            raise RuntimeError("the ranks generated different tokens: they no longer work on one model")
+        for stamps in zip(*(steps for _, steps in results), strict=True):
+            on_step(max(stamps))  # a step is done when its slowest rank is
+        tokens: Tokens = results[0][0]
+        return tokens
+
+    def unload(self) -> None:
+        self._ranks.stop()
+
+    def describe(self) -> dict[str, Any]:
+        told = self._ranks.call("describe")
+        n_devices = 1 if told[0]["device"] == "cpu" else self._tp
+        return {**told[0], "n_devices": n_devices, "shard_params": [each["shard_params"] for each in told]}
+
+
+class _Member:
+    """One rank's engine, in that rank's process."""
+
+    def __init__(self, make_shard: Callable[[int], Framework], rank: int) -> None:
+        self._engine = make_shard(rank)
+        self.load, self.prepare, self.describe = self._engine.load, self._engine.prepare, self._engine.describe
+
+    def generate(self, prompts: Tokens, new_tokens: int) -> tuple[Tokens, list[float]]:
+        stamps: list[float] = []  # perf_counter counts from one moment for all processes of a host
+
+        def stamp(at_s: float | None = None) -> None:
+            stamps.append(at_s or perf_counter())
+
+        return self._engine.generate(prompts, new_tokens, stamp), stamps
+
+
+def refuse_heads(shape: ModelShape, tp: int) -> None:
+    """Raise Unsupported where a model's heads cannot be shared out among so many ranks."""
+    for heads, what in ((shape.heads, "attention heads"), (shape.kv_heads, "key and value heads")):
+        if heads % tp:
+            raise Unsupported(f"framework.tp={tp} does not divide the {heads} {what} of this model; use a divisor of {heads}")
+
+
+def refuse_devices(run: RunConfig, tp: int) -> None:
+    """Raise Unsupported where there is no GPU for each rank."""
+    import torch
+
+    if models.device_for(run.hardware.device, run.model.dtype) == "cuda" and torch.cuda.device_count() < tp:
+        raise Unsupported(
+            f"framework.tp={tp} needs a GPU for each rank, and there are {torch.cuda.device_count()}; use fewer ranks, or hardware=cpu"
+        )
+
+
+def enter(run: RunConfig, tp: int, rank: int) -> str:
+    """Take this rank's share of the threads; returns its device."""
+    device = models.device_for(run.hardware.device, run.model.dtype)
+    models.use_threads(run.hardware, tp if device == "cpu" else 1)
+    return f"cuda:{rank}" if device == "cuda" and tp > 1 else device
+
+
+def tell_rank(tp: int, rank: int) -> None:
+    """Set what launchers tell their ranks in the environment."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(tp), "LOCAL_SIZE": str(tp)}
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

@@ -1,0 +1,55 @@
+"""transformers' own tensor parallelism: each rank loads its shard from a folder, as the plan of the model's class says."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from bench.config import RunConfig
+from bench.errors import Unsupported
+from bench.frameworks import models, saved
+from bench.frameworks.parallel import refuse_devices, refuse_heads, tell_rank
+
+
+def refuse(run: RunConfig, tp: int) -> None:
+    """Raise Unsupported where this would not be tensor parallelism. Random weights are saved here, once for all ranks."""
+    import torch
+
+    from bench.frameworks.weights import build_empty
+
+    if importlib.util.find_spec("accelerate") is None:
+        raise Unsupported("framework.tp_plan=auto needs accelerate, which is not installed; pip install 'llm-bench-sweep[plan]'")
+    models.quiet()
+    refuse_devices(run, tp)
+    if torch.cuda.is_available() and models.device_for(run.hardware.device, run.model.dtype) == "cpu":
+        raise Unsupported(
+            "hardware=cpu, but framework.tp_plan=auto takes the GPUs that torch sees; hide them with hardware.env.CUDA_VISIBLE_DEVICES=''"
+        )
+    empty = build_empty(models.config_of(run.model), models.torch_dtype(run.model.dtype))
+    if not empty._tp_plan:
+        raise Unsupported(
+            f"framework.tp_plan=auto, but transformers has no plan for {type(empty).__name__} and would give every rank the whole model; "
+            "use framework=deepspeed_tp"
+        )
+    refuse_heads(models.shape_from(empty.config, n_params=0), tp)
+    saved.folder_of(run.model, run.seed)
+
+
+def join(tp: int, rank: int, store: str) -> None:
+    """Meet the other ranks in the file `store`."""
+    import torch
+
+    tell_rank(tp, rank)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, init_method=f"file://{store}", rank=rank, world_size=tp)
+
+
+def build(run: RunConfig, **options: Any) -> Any:
+    """This rank's shard; its parameters are the local ones. Raises Unsupported."""
+    from transformers import AutoModelForCausalLM
+
+    options |= {"dtype": models.torch_dtype(run.model.dtype), "trust_remote_code": run.model.trust_remote_code}
+    model = AutoModelForCausalLM.from_pretrained(saved.folder_of(run.model, run.seed), tp_plan="auto", **options).eval()
+    if models.count(model) >= models.count_on_meta(model.config):
+        raise Unsupported(f"transformers split nothing of {run.model.name}: every rank holds the whole model; use framework=deepspeed_tp")
+    return model
