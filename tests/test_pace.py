@@ -98,7 +98,7 @@ def test_a_point_runs_in_a_worker_with_a_time_for_every_token(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [
-        ({"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 512}, "PACE has no MptForCausalLM; it has"),
+        ({"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 512}, "PACE has no MptForCausalLM, only"),
         (
             {"model_type": "phi3", "hidden_size": 64, "num_attention_heads": 4, "partial_rotary_factor": 0.5, "pad_token_id": 0},
             r"rotates 0\.5 of each head",

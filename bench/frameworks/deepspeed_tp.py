@@ -60,10 +60,13 @@ def refuse(shape: ModelShape, settings: Settings, config: Any) -> None:
     if tp == 1:
         return
     if shape.family not in FAMILIES:
-        raise Unsupported(f"DeepSpeed's tensor parallelism is not known to be right for {shape.family}; it is for {', '.join(FAMILIES)}")
+        raise Unsupported(
+            f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {shape.family}, "
+            f"only for {', '.join(FAMILIES)}; use framework.tp=1, or framework=hf with its tp_plan=auto"
+        )
     if shape.family == "falcon" and not config.new_decoder_architecture:
         raise Unsupported(
-            "DeepSpeed splits the one key and value head of a multi-query Falcon among its ranks, which cannot work; "
+            f"framework.tp={tp}, but DeepSpeed splits the one key and value head of a multi-query Falcon, which cannot work; "
             "use framework.tp=1, or a Falcon of the new decoder architecture"
         )
     refuse_heads(shape, tp)

@@ -183,7 +183,8 @@ def _refuse_model(wanted: str, config: Any) -> None:
 
     PACELogger.supressor = True  # it would tell every step on stdout
     if wanted not in models_supported():
-        raise Unsupported(f"PACE has no {wanted}; it has {', '.join(sorted(models_supported()))}")
+        known = ", ".join(sorted(name.removesuffix("ForCausalLM") for name in models_supported() if name.endswith("ForCausalLM")))
+        raise Unsupported(f"PACE has no {wanted}, only {known}; use framework=hf for this model")
     rotated = (getattr(config, "rope_parameters", None) or {}).get("partial_rotary_factor")
     if rotated not in (None, 1):
         # It looks for the factor where transformers 5 no longer keeps it, and rotates whole heads.

@@ -73,9 +73,9 @@ def explained(model: ModelConfig) -> Iterator[None]:
 
 
 def _message(model: ModelConfig, error: Exception) -> str:
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).rstrip(".")
     if model.weights is Weights.random:
-        return f"transformers cannot build {model.name}: {said}"
+        return f"transformers cannot build {model.name}: {said}; change the setting that it names, in framework or model.architecture"
     if "gated repo" in said.lower():
         return (
             f"model.path={model.path}: the model is gated; accept its terms on huggingface.co/{model.path}, "
@@ -86,7 +86,7 @@ def _message(model: ModelConfig, error: Exception) -> str:
             f"model.path={model.path}: not in the local cache, and the hub cannot be reached or has no such model; "
             "download it where there is a network, then set model.path to its folder"
         )
-    return f"transformers cannot load {model.path}: {said}"
+    return f"transformers cannot load {model.path}: {said}; mend that, or set model.path to another folder or hub id"
 
 
 def _unreachable(model: ModelConfig, error: Exception) -> bool:
