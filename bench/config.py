@@ -255,7 +255,8 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 def _check_counts(run: RunConfig) -> None:
     if run.batch_size != MAX_BATCH and (isinstance(run.batch_size, bool) or not isinstance(run.batch_size, int) or run.batch_size < 1):
-        raise InvalidSetting("batch_size", run.batch_size, "must be a whole number from 1, or max for the largest batch that completes")
+        sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
+        raise InvalidSetting("batch_size", run.batch_size, f"must be a whole number from 1, or max for the largest that completes{sweep}")
     at_least = {"input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
     for key, least in at_least.items():
         value = getattr(run, key)

@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench.config import RunConfig
 from bench.errors import BenchError, PointsFailed
@@ -72,7 +73,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except (BenchError, HydraException, OmegaConfBaseException) as error:
+    except (BenchError, HydraException, OmegaConfBaseException, YAMLError) as error:
         if wants_traceback:
             raise
         sys.exit(f"bench-run: {explain(error)}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from bench import sweep
 from bench.config import RunConfig
+from bench.errors import BenchError
 from bench.sweep.compose import CONF, register_schemas, to_run_config
 from bench.sweep.grid import compose_sweep
 from tests.conftest import ROOT
@@ -62,3 +65,23 @@ def composed_by_hydra(settings: list[str]) -> RunConfig:
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return to_run_config(compose("config", settings))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("model/mine", "name: X\ndtyp: bf16", "conf/model/mine.yaml: no setting named 'model.dtyp'; did you mean 'dtype'?"),
+        ("model/mine", "name: X\n dtype: bf16", 'mine.yaml", line 2'),
+        ("sweeps/mine", "framework: fake", "conf/sweeps/mine.yaml: .*a file chooses a group in its list of defaults"),
+        ("sweeps/mine", "batch_size: [1, 2]", "in a file by hydra.sweeper.params"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ones_own_is_told_with_what_to_write_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str, told: str
+) -> None:
+    path = tmp_path / "conf" / f"{file}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match=told):
+        sweep.points(file.replace("/", "="))

@@ -28,7 +28,7 @@ def test_a_file_becomes_a_named_sweep_and_the_next_command_is_told(
     printed = capsys.readouterr().out
     assert "attn_impl=triton" in printed
     assert f"wrote {sweep}, a sweep of 7 points" in printed
-    assert f"python -m bench.run -m +sweeps={FOUNDRY['benchmark_name']}" in printed
+    assert f"python -m bench.run +sweeps={FOUNDRY['benchmark_name']}" in printed
 
 
 def test_the_name_follows_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,8 @@ def test_the_documented_command_runs_every_batch_size(bench_run: Command, tmp_pa
 def test_a_series_in_yaml_is_expanded_too(bench_run: Command, tmp_path: Path) -> None:
     folder = tmp_path / "conf" / "sweeps"  # one's own, in the current folder
     folder.mkdir(parents=True)
-    params = "batch_size: '1,2,4,...,16', output_tokens: '1,2,3,...,5'"
-    (folder / "small.yaml").write_text(f"# @package _global_\nname: small\nhydra: {{sweeper: {{params: {{{params}}}}}}}\n")
+    params = "batch_size: '1,2,4,...,16', output_tokens: [1, 2, 3, ..., 5]"
+    (folder / "small.yaml").write_text(f"name: small\nhydra: {{sweeper: {{params: {{{params}}}}}}}\n")
     fast = [setting for setting in FAST if not setting.startswith("output_tokens")]
     ran = bench_run("sweeps=small", *fast)
     assert ran.returncode == 0, ran.stderr

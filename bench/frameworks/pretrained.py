@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from bench.config import ModelConfig, Weights
@@ -73,7 +74,7 @@ def explained(model: ModelConfig) -> Iterator[None]:
 
 
 def _message(model: ModelConfig, error: Exception) -> str:
-    said = " ".join(str(error).split()).rstrip(".")
+    said = shorten(" ".join(str(error).split()), 300, placeholder=" ...").rstrip(".")  # it lists hundreds of families where one is unknown
     if model.weights is Weights.random:
         return f"transformers cannot build {model.name}: {said}; change the setting that it names, in framework or model.architecture"
     if "gated repo" in said.lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.importers.reader import Reader, read
 from bench.sweep.compose import CONF
 
 _FROM = "+from="
+_NAMED_SWEEP = re.compile(rf"^({HEADER}$|defaults:|hydra:)", re.MULTILINE)  # as no foreign configuration has it
 
 
 def convert(file: Path, name: str | None = None) -> NamedSweep:
@@ -63,12 +65,12 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
         target.write_text(sweep.as_yaml())
         if tell:
             tell(sweep.notes)
-    found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps={target.stem}"]
+    found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps@_global_={target.stem}"]
     return [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
 
 
 def _is_named_sweep(file: Path) -> bool:
     try:
-        return HEADER in file.read_text().splitlines()[:3]
+        return bool(_NAMED_SWEEP.search(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSetting("+from", file, f"cannot be read ({error}); name a YAML or JSON file") from error

@@ -38,6 +38,7 @@ def points(*arguments: str) -> list[RunConfig]:
     """The points of `bench-run -m ARGUMENTS`, checked and not run. Raises BenchError."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     from bench.errors import BenchError
     from bench.sweep.command_line import for_hydra
@@ -46,5 +47,5 @@ def points(*arguments: str) -> list[RunConfig]:
 
     try:
         return compose_sweep(for_hydra(arguments)[1:])
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise BenchError(explain(error)) from error

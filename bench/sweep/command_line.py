@@ -12,16 +12,19 @@ from bench.errors import InvalidSetting
 
 _RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
 _NO_RUN = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help", "--version")
-# They are not part of a config by default, so that Hydra asks for a plus.
-_ADDED = ("sweeps=", "from=")
+_FROM = re.compile(r"^\+?from=")
+_SWEEP = re.compile(r"^\+?sweeps=")
 _DOTS = re.compile(r"(?<=\d), *(?:\.\.|\.{4,}|…) *,(?= *[\d-])")  # what people type for ...
 
 
 def for_hydra(typed: Sequence[str]) -> list[str]:
-    """The arguments with what a user need not think of: -m, wherever it stands, and the plus of a named sweep. Raises InvalidSetting."""
+    """The arguments with what a user need not think of. Raises InvalidSetting.
+
+    That is -m, wherever it stands, the plus of a named sweep, and that such a file sets keys of the root, not of a group `sweeps`.
+    """
     _refuse_unknown_options(typed)
-    spelled = [_DOTS.sub(",...,", argument) for argument in typed if argument not in _RUN]
-    arguments = [f"+{argument}" if argument.startswith(_ADDED) else argument for argument in spelled]
+    spelled = [_FROM.sub("+from=", _SWEEP.sub("+sweeps@_global_=", _DOTS.sub(",...,", argument))) for argument in typed]
+    arguments = [argument for argument in spelled if argument not in _RUN]
     return arguments if any(argument.partition("=")[0] in _NO_RUN for argument in typed) else ["-m", *arguments]
 
 

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 
-def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
+def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
     """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
-    lines = [*(f"{key}={values}" for key, values in params.items()), *arguments]
+    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
     axes = {override.get_key_element(): _values(_expanded(override)) for override in overrides}
     settings = loader.load_sweep_config(master, [values[0] for values in axes.values()]).sweep
@@ -48,7 +48,7 @@ def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, str], ar
 
 def typed(key: str, value: Any) -> str:
     """`key=value` as one types it; a list is swept."""
-    return f"{key}={','.join(map(_spelled, value)) if isinstance(value, list | tuple) else _spelled(value)}"
+    return f"{key}={','.join(map(_spelled, value)) if isinstance(value, Sequence) and not isinstance(value, str) else _spelled(value)}"
 
 
 def _spelled(value: Any) -> str:

@@ -13,14 +13,14 @@ from omegaconf import DictConfig
 @dataclass
 class SeriesSweeperConf:
     _target_: str = "hydra_plugins.bench_plugins.sweeper.SeriesSweeper"
-    params: Dict[str, str] = field(default_factory=dict)  # key: values to sweep, as on the command line
+    params: Dict[str, Any] = field(default_factory=dict)  # key: values to sweep, as on the command line or as a list
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="series", node=SeriesSweeperConf, provider="bench")
 
 
 class SeriesSweeper(Sweeper):
-    def __init__(self, params: Optional[Dict[str, str]] = None) -> None:
+    def __init__(self, params: Optional[Dict[str, Any]] = None) -> None:
         self.params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
