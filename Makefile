@@ -13,10 +13,10 @@ help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## a real sweep of a small model on this machine, with its charts, in outputs/demo
-	$(RUN) bench.run -m +sweeps=demo
+	$(RUN) bench.run +sweeps=demo
 
 $(SWEEPS): $(VENV)/.demo
-	$(RUN) bench.run -m +sweeps=$@$(if $(SCALE),-$(SCALE))
+	$(RUN) bench.run +sweeps=$@$(if $(SCALE),-$(SCALE))
 
 mpt: $(filter mpt-%,$(SWEEPS)) ## the published MPT grids; SCALE=small for the CPU (make llama, make open-models, ... too)
 

@@ -56,7 +56,7 @@ class NoRows(BenchError):
         passed_over = "".join(f"\n  skipped {file}" for file in skipped)
         super().__init__(
             f"no rows in {folder}; expected {folder}/rows/*.parquet. "
-            f"Run a sweep first (python -m bench.run -m ...), or name the folder it printed at its end{passed_over}"
+            f"Run a sweep first (python -m bench.run ...), or name the folder it printed at its end{passed_over}"
         )
 
 

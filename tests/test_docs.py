@@ -55,6 +55,22 @@ def test_every_sweep_in_the_text_can_be_composed(page: Path) -> None:
             assert "--help" in arguments or sweep.points(*overrides), line
 
 
+def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but those on files of the reader's, in its order; two quick fakes stand in for the engines."""
+    monkeypatch.chdir(tmp_path)
+    for _, _, module, *arguments in commands(ROOT / "README.md"):
+        if module == "bench.run" and "--help" not in arguments:
+            typed = [argument.replace("framework=hf,pace", "framework.step_s=0,0.001") for argument in arguments]
+            assert sweep.run(*typed, "framework=fake", ceilings=False).joinpath("rows").is_dir()
+        elif module == "bench.compare":
+            shown = [argument.replace("framework", "framework.step_s") for argument in arguments]
+            assert compare.run(compare._parser().parse_args(shown)) in (0, 1, 2)
+        elif module == "bench.report":
+            monkeypatch.setattr("sys.argv", [module, *arguments])
+            report.main()
+    assert (tmp_path / "outputs" / "demo" / "report.html").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_option_in_the_text_exists(page: Path) -> None:
     helps = {

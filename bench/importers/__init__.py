@@ -42,7 +42,7 @@ def sweeps_folder() -> Path:
 
 
 def run_argument(sweep: Path) -> str:
-    """How `bench-run -m` is told to run this file."""
+    """How `bench-run` is told to run this file."""
     is_found = sweep.suffix == ".yaml" and sweep.parent.resolve() == sweeps_folder().resolve()
     return f"+sweeps={sweep.stem}" if is_found else f"+from={sweep}"
 

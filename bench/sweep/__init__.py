@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def run(*arguments: str, **settings: Any) -> Path:
-    """Measure a grid on this machine as `bench-run -m` does, and return the folder with its rows.
+    """Measure a grid on this machine as `bench-run` does, and return the folder with its rows.
 
     A list is swept: run(model="llama_28m", batch_size=[1, 2, 4]). Arguments are those of the command
     line: run("+sweeps=demo", "batch_size=1,2,4,...,64", "model.dtype=bf16"). Jobs that have their row
@@ -35,7 +35,7 @@ def run(*arguments: str, **settings: Any) -> Path:
 
 
 def points(*arguments: str) -> list[RunConfig]:
-    """The points of `bench-run -m ARGUMENTS`, checked and not run. Raises BenchError."""
+    """The points of `bench-run ARGUMENTS`, checked and not run. Raises BenchError."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]

@@ -82,7 +82,7 @@ def _values(override: Override) -> list[str]:
 
 
 def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:
-    """The points of `bench-run -m ARGUMENTS`, without running them."""
+    """The points of `bench-run ARGUMENTS`, without running them."""
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
