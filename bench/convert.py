@@ -42,6 +42,7 @@ def main() -> None:
 
 def _convert(file: Path, to: str | None, out: Path | None) -> None:
     from bench.importers import convert, run_argument, sweeps_folder
+    from bench.importers.named_sweep import as_text
 
     if to:
         raise InvalidSetting("--to", to, f"exports a folder of results, and {file} is none; leave it out to convert a configuration")
@@ -51,8 +52,8 @@ def _convert(file: Path, to: str | None, out: Path | None) -> None:
         raise InvalidSetting("--out", target, "is there already, with other content; delete it, or name another file")
     _write(target, text)
     points = _points_in(target)
-    print("\n".join(["not carried over, or not the same here:", *(f"  {note}" for note in sweep.notes), ""]))
-    print(f"wrote {target}, a sweep of {points} points. Run it:\n  python -m bench.run -m {run_argument(target)}")
+    print(as_text(sweep.notes))
+    print(f"\nwrote {target}, a sweep of {points} points. Run it:\n  python -m bench.run {run_argument(target)}")
 
 
 def _points_in(file: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +32,17 @@ def main() -> None:
         sys.exit(f"bench-report: {error}")
 
 
-def show(folder: Path, console: Console) -> None:
-    """The end of a sweep: its results, what has none and why, its charts, and where everything is."""
+def show(folder: Path, console: Console, points: Collection[str] | None = None) -> None:
+    """The end of a sweep: the results in its folder, which of these points have none and why, the charts, and where everything is."""
     from bench.analysis import reporting, tables
 
     jobs = tables.jobs([folder])
-    settings = reporting.print_tables(jobs, console)
+    told = jobs if points is None else jobs[jobs["point_id"].isin(points) | (jobs["status"] == "ok")]
+    settings = reporting.print_tables(told, console)
+    if earlier := len(jobs) - len(told):
+        settings = tables.settings(jobs)
+        line = f"{earlier} jobs of other commands have no result; python -m bench.report {folder} lists them"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     reporting.write_report(jobs, settings, folder, console, every_chart=False)
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from bench.config import RunConfig
+from bench.config import MAX_BATCH, RunConfig
 from bench.errors import BenchError, PointsFailed
 from bench.machine import COMMAND_VARIABLE
 from bench.sweep.command_line import for_hydra
@@ -46,13 +46,10 @@ def run_points(points: Sequence[RunConfig], placement: Placement | None = None) 
     elif points[0].report:
         from bench.report import show
 
-        show(sweep.folder, console)
+        is_search = any(point.batch_size == MAX_BATCH for point in points)  # its probes are points of their own
+        show(sweep.folder, console, None if is_search else {point.point_id for point in points})
     if sweep.failed:
         raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
-
-
-def _tell(notes: Sequence[str]) -> None:
-    print("not carried over, or not the same here:", *notes, sep="\n  ", file=sys.stderr)
 
 
 def main() -> None:
@@ -60,6 +57,7 @@ def main() -> None:
         print(help_page([CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
         return
     from bench.importers import with_sweep_from_file
+    from bench.importers.named_sweep import as_text
 
     register_schemas()
     os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *sys.argv[1:]])
@@ -68,7 +66,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with TemporaryDirectory(prefix="bench-from-") as folder:
-            sys.argv[1:] = with_sweep_from_file(for_hydra(sys.argv[1:]), Path(folder), _tell)
+            sys.argv[1:] = with_sweep_from_file(for_hydra(sys.argv[1:]), Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
             one_point()
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

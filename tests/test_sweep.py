@@ -87,6 +87,13 @@ def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Co
     assert "asked for tokens of shape (2, 4)" in told["short"][1]
 
 
+def test_the_end_of_a_sweep_does_not_repeat_what_went_wrong_with_other_points(bench_run: Command) -> None:
+    bench_run("framework.fault=error", "framework.fault_at=1", *FAST)
+    told = bench_run(*FAST[:-1]).stdout
+    assert "refused" not in told
+    assert "1 jobs of other commands have no result; python -m bench.report outputs/sweep lists them" in told
+
+
 def test_pruning_can_be_turned_off(bench_run: Command, tmp_path: Path) -> None:
     bench_run("-m", "framework.fault=oom", "framework.fault_at=1", "batch_size=1,2", "prune=false", *FAST)
     assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "oom", 2: "ok"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +54,13 @@ class NamedSweep:
         if not self.notes:
             return []
         return ["# Not carried over, or not the same here:", *(f"#   {' '.join(note.split())}" for note in self.notes)]
+
+
+def as_text(notes: Sequence[str]) -> str:
+    """What could not be carried over, for a terminal."""
+    columns = shutil.get_terminal_size().columns
+    lines = (textwrap.fill(note, columns, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False) for note in notes)
+    return "\n".join(["not carried over, or not the same here:", *lines])
 
 
 def file_name(name: str) -> str:
