@@ -22,7 +22,7 @@ from tests.perf.orchestration import bare_generate_s
 _MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); print(flush=True); time.sleep(1e6)"
 
 
-def cost_of_watching(turns: int = 25, new_tokens: int = 100) -> list[Figure]:
+def cost_of_watching(turns: int = 15, new_tokens: int = 100) -> list[Figure]:
     """Latency beside a running monitor over latency beside a stopped one, in turns; and stopped over stopped, which tells the noise."""
     [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
     framework = HuggingFace(run)
