@@ -24,6 +24,8 @@ _FOLDER = Path(__file__).parent
 _SECONDS = ("latency_s", "latency_s_low", "latency_s_high", "ttft_s", "tpot_s")
 _RATES = ("output_tok_s", "total_tok_s")
 _PUBLISHED = ("model", "framework", "hardware", *GRID, "latency_s", "output_tok_s")
+# Until the filters are known, no row is laid out; where the script fails, all are.
+_EARLY = 'const root = document.documentElement.classList; root.add("waiting"); onerror = () => root.remove("waiting");'
 _HEADS = {"latency_s_low": "low", "latency_s_high": "high", "status": "status", "noise": "noise"}
 
 
@@ -34,10 +36,11 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
     style = (_FOLDER / "page.css").read_text() + _alignment(columns)
     names = ", ".join(dict.fromkeys(settings["name"].dropna().astype(str)))
     parts = {
-        "policy": f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        "policy": f"default-src 'none'; script-src '{_digest(_EARLY)}' '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
         "title": escape(f"Inference benchmark: {names}"),
         "subtitle": escape(" · ".join(facts(settings))),
         "style": style,
+        "early": _EARLY,
         "script": script,
         "cards": _cards(settings),
         "published": "".join(_published(measured, sweep) for sweep, measured in references.repeated(settings)),

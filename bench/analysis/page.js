@@ -411,6 +411,7 @@
   makeControls();
   makeTable();
   if (state.limit) $("limit").value = state.limit;
+  document.documentElement.classList.remove("waiting");
   $("limit").oninput = $("unit").onchange = () => { const v = Number($("limit").value) * Number($("unit").value); state.limit = v > 0 ? v : null; draw(); };
   draw();
 })();
