@@ -60,7 +60,7 @@ _SETTINGS = (
     Field("weights", "Weights", "weights", phrase="{} weights"),
     Field("n_params", "Parameters", "params", format_count, "{} parameters"),
     Field("threads", "CPU threads", "threads", whole, "{} threads", "threads"),
-    Field("seed", "Seed", "seed", phrase="seed {}", mark="seed", usual=(0,)),
+    Field("seed", "Seed", "seed", whole, phrase="seed {}", mark="seed", usual=(0,)),
     Field("torch", "torch", "torch", phrase="torch {}", mark="torch"),
     Field("transformers", "transformers", "transformers", phrase="transformers {}", mark="transformers"),
     Field("framework_version", "Framework version", "version", phrase="version {}", mark="v"),
@@ -69,6 +69,8 @@ _SETTINGS = (
 )
 _QUANTITIES = (
     Field("latency_s", "Latency of the whole batch", "latency", format_seconds),
+    Field("latency_s_low", "Latency of the whole batch, lower end of its interval", "low", format_seconds),
+    Field("latency_s_high", "Latency of the whole batch, upper end of its interval", "high", format_seconds),
     Field("ttft_s", "Time to first token", "TTFT", format_seconds),
     Field("tpot_s", "Time per output token after the first", "TPOT", format_seconds),
     Field("latency_per_token_s", "Latency per output token", "per token", format_seconds),

@@ -14,19 +14,19 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import references, summary
-from bench.analysis.fields import GRID, field_of
+from bench.analysis.fields import GRID, Show, field_of, whole
 from bench.analysis.tables import facts, interval_in_words, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
 _MOST_COMMANDS = 5  # of a folder that many commands added to, the latest
 _FOLDER = Path(__file__).parent
-_SECONDS = ("latency_s", "latency_s_low", "latency_s_high", "ttft_s", "tpot_s")
-_RATES = ("output_tok_s", "total_tok_s")
+_MEASURED = ("latency_s", "latency_s_low", "latency_s_high", "ttft_s", "tpot_s", "output_tok_s", "total_tok_s")
+_KINDS: Mapping[Show, str] = {format_seconds: "seconds", format_count: "count", whole: "whole"}
 _PUBLISHED = ("model", "framework", "hardware", *GRID, "latency_s", "output_tok_s")
+_NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'"
 # Until the filters are known, no row is laid out; where the script fails, all are.
 _EARLY = 'const root = document.documentElement.classList; root.add("waiting"); onerror = () => root.remove("waiting");'
-_HEADS = {"latency_s_low": "low", "latency_s_high": "high", "status": "status", "noise": "noise"}
 
 
 def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
@@ -36,7 +36,7 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
     style = (_FOLDER / "page.css").read_text() + _alignment(columns)
     names = ", ".join(dict.fromkeys(settings["name"].dropna().astype(str)))
     parts = {
-        "policy": f"default-src 'none'; script-src '{_digest(_EARLY)}' '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'; form-action 'none'",
+        "policy": f"{_NOTHING_ELSE}; script-src {_digest(_EARLY, script)}; style-src {_digest(style)}",
         "title": escape(f"Inference benchmark: {names}"),
         "subtitle": escape(" · ".join(facts(settings))),
         "style": style,
@@ -54,8 +54,8 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
     return file
 
 
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def _digest(*texts: str) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
 
 
 def _columns(settings: pd.DataFrame) -> list[str]:
@@ -63,7 +63,7 @@ def _columns(settings: pd.DataFrame) -> list[str]:
     series = telling_apart(settings)
     texts = [column for column in series if not pd.api.types.is_numeric_dtype(settings[column])]
     numbers = [column for column in series if column not in texts]
-    measured = [column for column in (*_SECONDS, *_RATES) if settings[column].notna().any()]
+    measured = [column for column in _MEASURED if settings[column].notna().any()]
     return [*texts, *numbers, *GRID, *measured, "status", "noise"]
 
 
@@ -74,21 +74,15 @@ def _alignment(columns: Sequence[str]) -> str:
 
 
 def _kind(column: str) -> str:
-    if column in _SECONDS:
-        return "seconds"
-    if column in _RATES:
-        return "count"
-    return "whole" if column in (*GRID, "tp", "num_beams", "threads", "seed", "n_params") else "text"
+    return _KINDS.get(field_of(column).show, "text")
 
 
 def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     """All settings, as plain as numbers get: the script reads them from here, and without a script so does the reader."""
     fixed = {column: settings[column].iloc[0] for column in ("name", "model", "framework", "hardware", "dtype") if column not in columns}
     meta = {"values": {key: str(value) for key, value in fixed.items()}, "heads": {key: field_of(key).head for key in fixed}}
-    heads = "".join(
-        f'<th scope="col" data-k="{escape(column)}" data-t="{_kind(column)}" data-h="{escape(_head(column))}">{escape(_head(column))}'
-        for column in columns
-    )
+    names = {column: escape(field_of(column).head) for column in columns}
+    heads = "".join(f'<th scope="col" data-k="{escape(key)}" data-t="{_kind(key)}" data-h="{name}">{name}' for key, name in names.items())
     texts = [[_plain(value) for value in settings[column]] for column in columns]
     body = "\n".join("<tr><td>" + "<td>".join(cells) for cells in zip(*texts, strict=True))
     theirs = [references.points_of(sweep)[list(_PUBLISHED)].round(4).to_dict("records") for sweep, _ in references.repeated(settings)]
@@ -100,10 +94,6 @@ def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     }
     data = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in given.items())
     return f'<table id="results" {data}><thead><tr>{heads}</thead><tbody>\n{body}\n</tbody></table>'
-
-
-def _head(column: str) -> str:
-    return _HEADS.get(column) or field_of(column).head
 
 
 def _plain(value: Any) -> str:

@@ -73,9 +73,9 @@ def settings(job_table: pd.DataFrame) -> pd.DataFrame:
 
 def telling_apart(frame: pd.DataFrame) -> list[str]:
     """The columns, beside the grid's own, whose values tell one series of settings from the other."""
-    chosen = [column for column in _IDENTITY if _varies(frame[column])]
+    chosen = [column for column in _IDENTITY if frame[column].nunique() > 1]
     for column in (*_FURTHER, *_config_columns(frame), *_LAST_RESORT):
-        if column in frame and _varies(frame[column]) and _splits(frame, chosen, column):
+        if column in frame and frame[column].nunique() > 1 and _splits(frame, chosen, column):
             chosen.append(column)
     return chosen
 
@@ -132,14 +132,8 @@ def _with_rates(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _varies(column: pd.Series) -> bool:
-    return bool(column.nunique() > 1)
-
-
 def _splits(frame: pd.DataFrame, chosen: list[str], column: str) -> bool:
-    if not chosen:
-        return True
-    return bool(frame.groupby(chosen, dropna=False, observed=True)[column].nunique().max() > 1)
+    return not chosen or bool(frame.groupby(chosen, dropna=False, observed=True)[column].nunique().max() > 1)
 
 
 def _config_columns(frame: pd.DataFrame) -> list[str]:
@@ -155,13 +149,9 @@ _COVERED = {
 
 def _with_warnings(frame: pd.DataFrame) -> pd.DataFrame:
     """What makes a row a measuring error is shown like what makes it noisy."""
-    noise = [_listed(noise) + _listed(suspect) for noise, suspect in zip(frame["noise"], frame["suspect"], strict=True)]
-    words = pd.Series(noise, index=frame.index, dtype=object)
+    told = zip(frame["noise"], frame["suspect"], strict=True)
+    words = pd.Series([[word for words in both if words is not None for word in words] for both in told], frame.index, dtype=object)
     return frame.assign(noise=words, noisy=frame["noisy"].eq(True) | words.map(bool))
-
-
-def _listed(words: Sequence[str] | None) -> list[str]:
-    return [] if words is None else list(words)
 
 
 def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:

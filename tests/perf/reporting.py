@@ -18,12 +18,12 @@ def reports() -> list[Figure]:
         thousand, ten_thousand = Path(folder) / "1080", Path(folder) / "9720"
         synthetic.write(thousand, _rows([128]))
         synthetic.write(ten_thousand, _rows([16, 32, 64, 128, 256, 512, 1024, 2048, 4096]))
-        first = cost_of(["-m", "bench.report", str(thousand)], Path(folder))
+        first_s = median(cost_of(["-m", "bench.report", str(thousand)], Path(folder)).wall_s for _ in range(3))
         second = cost_of(["-m", "bench.report", str(ten_thousand)], Path(folder))
         page = thousand / "report.html"
         size_kb = page.stat().st_size / 1000
         return [
-            Figure("report of 1,080 rows, wall", f"{first.wall_s:.1f} s", "6 s", first.wall_s <= 6),
+            Figure("report of 1,080 rows, wall", f"{first_s:.1f} s", "6 s", first_s <= 6),
             Figure("report of 9,720 compacted rows, wall", f"{second.wall_s:.1f} s", "15 s", second.wall_s <= 15),
             Figure("report.html of 1,080 rows", f"{size_kb:.0f} kB", "300 kB", size_kb <= 300),
             *_opening(page),
