@@ -58,6 +58,15 @@ def test_every_measured_setting_is_drawn_at_its_place(tmp_path: Path) -> None:
     assert drawn == set(zip(picture.frame["output_tokens"], picture.frame["latency_s"], strict=True))
 
 
+def test_the_band_spans_the_interval_and_the_key_says_which_one_it_is(tmp_path: Path) -> None:
+    picture = pictures(tmp_path, synthetic.sweep(batch_size=[1], repeats=9))["latency-LLaMA-7B-hf-in128"]
+    figure = picture.figure()
+    [band] = figure.axes[0].collections
+    heights = {y for path in band.get_paths() for _, y in np.asarray(path.vertices)}
+    assert heights == {*picture.frame["latency_s_low"], *picture.frame["latency_s_high"]}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured: median of 9 repeats, band: 95 % interval"]
+
+
 def test_out_of_memory_stands_in_a_lane_of_its_own(tmp_path: Path) -> None:
     found = pictures(tmp_path, synthetic.sweep(most_tokens=900))
     panel, lane = found["batch-LLaMA-7B-hf-in128"].figure().axes

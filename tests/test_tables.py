@@ -39,6 +39,25 @@ def test_rounds_are_pooled_and_their_whole_spread_is_kept(tmp_path: Path) -> Non
     assert (setting["output_tok_s_min"], setting["output_tok_s_max"]) == (5.0, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("rounds", "kind", "ends"),
+    [
+        ([[1.0, 2.0]], "min to max", (1.0, 2.0)),
+        ([[1.0, 2.0], [5.0, 6.0]], "min to max", (1.0, 6.0)),
+        ([[5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 7.0, 8.0]], "95 % interval", (2.0, 8.0)),
+        ([[1.0], [1.1], [0.9], [1.05], [0.95]], "95 % interval over rounds", (0.904, 1.101)),
+    ],
+)
+def test_the_interval_is_over_rounds_where_there_are_enough_else_over_repeats_else_the_range(
+    tmp_path: Path, rounds: list[list[float]], kind: str, ends: tuple[float, float]
+) -> None:
+    first = synthetic.sweep(batch_size=[1], output_tokens=[11])[0]
+    rows = [{**first, "round": number, "latencies_s": latencies_s} for number, latencies_s in enumerate(rounds)]
+    settings = tables.settings(tables.jobs([synthetic.write(tmp_path, rows)]))
+    assert tables.interval_in_words(settings) == kind
+    assert settings[["latency_s_low", "latency_s_high"]].iloc[0].tolist() == pytest.approx(ends, abs=1e-3)
+
+
 def test_a_failed_round_does_not_hide_a_good_one(tmp_path: Path) -> None:
     good = synthetic.sweep(batch_size=[1], output_tokens=[11])[0]
     bad = {**good, "round": 1, "status": "crashed", "latencies_s": None, "started_at": good["started_at"] + timedelta(hours=1)}
