@@ -137,6 +137,11 @@ def timing_environment() -> dict[str, str]:
     return {key: value for key, value in sorted(os.environ.items()) if key.startswith(TIMING_PREFIXES)}
 
 
+def cpu_flags() -> frozenset[str]:
+    """What this CPU can execute, as the kernel tells; nothing where it doesn't."""
+    return frozenset((_cpuinfo("flags") or "").split())
+
+
 def _cpu() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
@@ -165,10 +170,9 @@ _DETAIL_FILES = {
 
 def _details() -> dict[str, str]:
     known = {name: _first_of(patterns) for name, patterns in _DETAIL_FILES.items()}
-    flags = _cpuinfo("flags") or ""
     known |= {
         "microcode": _cpuinfo("microcode"),
-        "virtual": "yes" if "hypervisor" in flags.split() else None,
+        "virtual": "yes" if "hypervisor" in cpu_flags() else None,
         "affinity": _ranges(sorted(os.sched_getaffinity(0))),
     }
     return {name: value for name, value in known.items() if value}

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig, Weights
+from bench.frameworks import make_framework
 from bench.measure.point import Measurement
 from bench.sweep.resident import ResidentWorker, Slot
 
@@ -27,6 +30,28 @@ LLAMA = {
     # Wide: with the usual 0.02, a small model's logits are all but equal, and rounding decides which is the largest.
     "initializer_range": 0.2,
 }
+SMALL: dict[str, dict[str, Any]] = {
+    "llama": LLAMA,
+    "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 512},
+    "falcon": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_kv_heads": 2, "new_decoder_architecture": True},
+    "opt": {
+        "hidden_size": 64,
+        "word_embed_proj_dim": 64,
+        "ffn_dim": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+    },
+    "qwen3": {**LLAMA, "head_dim": 16},
+    "mixtral": {**LLAMA, "num_local_experts": 4},
+    "phi3": {**LLAMA, "pad_token_id": 0, "original_max_position_embeddings": 256},
+}
+SMALL = {
+    family: {"initializer_range": 0.1, "tie_word_embeddings": False, **sizes, "model_type": family, "vocab_size": 512}
+    for family, sizes in SMALL.items()
+}
+PROMPTS = np.random.default_rng(0).integers(4, 512, (2, 12))
+NEW_TOKENS = 6
 
 
 def point(framework: FrameworkConfig, architecture: dict[str, Any] | None = None, **settings: Any) -> RunConfig:
@@ -41,6 +66,22 @@ def point(framework: FrameworkConfig, architecture: dict[str, Any] | None = None
     )
     settings = {"input_tokens": 12, "output_tokens": 6, "batch_size": 2, "num_runs": 2, "warmup_runs": 1, "timeout_s": 120.0, **settings}
     return RunConfig(model=model, framework=framework, hardware=HardwareConfig(device=Device.cpu, threads=1), **settings)
+
+
+def loaded(run: RunConfig) -> Any:
+    """The engine of this point in this process, ready to generate."""
+    engine = make_framework(run)
+    engine.load()
+    engine.prepare(run)
+    return engine
+
+
+def generated(engine: Any, batch_size: int = 2) -> tuple[list[list[int]], int]:
+    """The tokens after PROMPTS, and how many steps were told."""
+    steps: list[float | None] = []
+    tokens = engine.generate(PROMPTS[:batch_size], NEW_TOKENS, lambda at_s=None: steps.append(at_s))
+    assert tokens.shape == (batch_size, NEW_TOKENS)
+    return tokens.tolist(), len(steps)
 
 
 def measured(run: RunConfig, folder: Path, on_repeat: Callable[[ResidentWorker], None] = lambda _: None) -> Measurement:

@@ -6,10 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from bench.config import Dtype, GenerationConfig, RunConfig
+from bench.config import Dtype, GenerationConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
 from bench.frameworks.pretrained import explained
@@ -19,15 +18,12 @@ from bench.measure.workload import prompts_for
 from bench.results import Status
 from bench.sweep.resident import JobLost
 from tests.conftest import Command
-from tests.engines import LLAMA, measured, point, save_pretrained, sharded_logits
-from tests.tp_logits import SIZES
+from tests.engines import LLAMA, NEW_TOKENS, PROMPTS, SMALL, generated, loaded, measured, point, save_pretrained, sharded_logits
 
 torch = pytest.importorskip("torch", reason="the hf framework needs torch")
 pytest.importorskip("transformers", reason="the hf framework needs transformers")
 
 WIDE = {**LLAMA, "hidden_size": 128}  # int4 packs rows of 32 and needs 16 of them
-PROMPTS = np.random.default_rng(0).integers(4, 512, (2, 12))
-NEW_TOKENS = 6
 needs_torchao = pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="torchao is missing; pip install torchao")
 
 
@@ -35,28 +31,10 @@ def hf(**settings: Any) -> Settings:
     return Settings(name="hf", **settings)
 
 
-def loaded(run: RunConfig) -> HuggingFace:
-    engine = HuggingFace(run)
-    engine.load()
-    engine.prepare(run)
-    return engine
-
-
-def generated(engine: HuggingFace, batch_size: int = 2) -> tuple[list[list[int]], int]:
-    steps: list[float | None] = []
-    tokens = engine.generate(PROMPTS[:batch_size], NEW_TOKENS, lambda at_s=None: steps.append(at_s))
-    assert tokens.shape == (batch_size, NEW_TOKENS)
-    return tokens.tolist(), len(steps)
-
-
-def small(family: str) -> dict[str, Any]:
-    return {"vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False, **SIZES[family], "model_type": family}
-
-
-@pytest.mark.parametrize("family", SIZES)
+@pytest.mark.parametrize("family", SMALL)
 def test_random_weights_give_a_working_model_of_each_family(family: str) -> None:
     """The same logits as a model that transformers built itself and that took over these weights: no buffer is garbage."""
-    ours = loaded(point(hf(), small(family)))._model
+    ours = loaded(point(hf(), SMALL[family]))._model
     theirs = type(ours)(ours.config).eval()
     theirs.load_state_dict(ours.state_dict())
     ids = torch.from_numpy(PROMPTS)
@@ -66,12 +44,12 @@ def test_random_weights_give_a_working_model_of_each_family(family: str) -> None
 
 
 @pytest.mark.parametrize("cache", Cache)
-@pytest.mark.parametrize("family", SIZES)
+@pytest.mark.parametrize("family", SMALL)
 def test_both_loops_and_caches_generate_the_same_tokens(family: str, cache: Cache) -> None:
-    shipped = generated(loaded(point(hf(), small(family))))
+    shipped = generated(loaded(point(hf(), SMALL[family])))
     assert shipped[1] == NEW_TOKENS
-    assert generated(loaded(point(hf(cache=cache), small(family)))) == shipped
-    assert generated(loaded(point(hf(cache=cache, loop=Loop.decode_loop), small(family)))) == shipped
+    assert generated(loaded(point(hf(cache=cache), SMALL[family]))) == shipped
+    assert generated(loaded(point(hf(cache=cache, loop=Loop.decode_loop), SMALL[family]))) == shipped
 
 
 def test_the_attention_that_was_used_is_told() -> None:
@@ -92,7 +70,7 @@ def test_an_attention_that_is_not_there_is_unsupported(family: str, attention: A
     if attention is Attention.flash_attention_2 and importlib.util.find_spec("flash_attn"):
         pytest.skip("flash_attn is installed")
     with pytest.raises(Unsupported, match=reason):
-        loaded(point(hf(attention=attention), small(family)))
+        loaded(point(hf(attention=attention), SMALL[family]))
 
 
 @needs_torchao
@@ -180,7 +158,7 @@ def test_ranks_by_the_plan_of_transformers_are_measured_as_one(tmp_path: Path, m
 @pytest.mark.parametrize("family", ["mpt", "opt", "falcon"])
 def test_a_plan_that_would_only_replicate_is_refused(family: str) -> None:
     with pytest.raises(Unsupported, match="would give every rank the whole model"):
-        engine(point(hf(tp_plan=TpPlan.auto, tp=2), small(family))).load()
+        engine(point(hf(tp_plan=TpPlan.auto, tp=2), SMALL[family])).load()
 
 
 def test_without_accelerate_ranks_are_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

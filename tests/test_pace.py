@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench import machine
 from bench.config import Device, Dtype, GenerationConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import pace
@@ -19,13 +20,13 @@ from bench.frameworks.pace import KVCacheType, Pace, Settings, SpecConfig
 from bench.results import Status
 from bench.sweep.resident import JobLost
 from tests.engines import measured, point
+from tests.pace_probe import FAMILIES
 
-LACKING = [flag for flag in ("avx512f", "avx512_bf16") if flag not in pace.cpu_flags()]
+LACKING = [flag for flag in ("avx512f", "avx512_bf16") if flag not in machine.cpu_flags()]
 needs_pace = pytest.mark.skipif(
     bool(LACKING) or importlib.util.find_spec("pace") is None,
     reason=f"this CPU lacks {' and '.join(LACKING)}" if LACKING else "amd-pace is missing; install the extra pace",
 )
-FAMILIES = ("llama", "opt", "qwen3", "phi3")
 
 
 def settings(**values: Any) -> Settings:
@@ -116,10 +117,12 @@ def test_a_cpu_without_its_instructions_is_refused_before_anything_is_imported()
         pace.refuse_host(frozenset({"avx2", "avx512f"}), Device.auto)
 
 
-def test_the_instructions_of_a_cpu_are_read_from_the_kernel(tmp_path: Path) -> None:
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    assert pace.cpu_flags(tmp_path / "cpuinfo") == {"fpu", "avx2", "avx512f"}
-    assert pace.cpu_flags(tmp_path / "nothing") == frozenset()
+def test_the_instructions_of_a_cpu_are_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"/proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\nprocessor\t: 1\nflags\t\t: fpu\n"}
+    monkeypatch.setattr(machine, "_read", told.get)
+    assert machine.cpu_flags() == {"fpu", "avx2", "avx512f"}
+    told.clear()
+    assert machine.cpu_flags() == frozenset()
 
 
 def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from bench.roofline import (
     seconds_at,
     shape_of,
 )
+from tests.engines import SMALL
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -48,16 +49,6 @@ QWEN_MOE: dict[str, Any] = {
     "mlp_only_layers": [1],
 }
 MPT: dict[str, Any] = {"model_type": "mpt", "vocab_size": 512, "d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 128}
-OPT: dict[str, Any] = {
-    "model_type": "opt",
-    "vocab_size": 512,
-    "hidden_size": 64,
-    "word_embed_proj_dim": 64,
-    "ffn_dim": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 256,
-}
 
 
 def shape(architecture: dict[str, Any]) -> ModelShape:
@@ -89,7 +80,7 @@ def counted_flops(model: Any, batch_size: int, input_tokens: int) -> tuple[int, 
     return prefill.get_total_flops(), step.get_total_flops()
 
 
-@pytest.mark.parametrize("architecture", [LLAMA, FALCON, MPT, OPT], ids=lambda value: value["model_type"])
+@pytest.mark.parametrize("architecture", [LLAMA, FALCON, MPT, SMALL["opt"]], ids=lambda value: value["model_type"])
 @pytest.mark.parametrize(("batch_size", "input_tokens"), [(1, 16), (3, 65)])
 def test_flops_are_those_that_torch_counts(architecture: dict[str, Any], batch_size: int, input_tokens: int) -> None:
     prefill, step = counted_flops(build(architecture), batch_size, input_tokens)
@@ -101,7 +92,7 @@ def test_flops_are_those_that_torch_counts(architecture: dict[str, Any], batch_s
     assert decode_flops(ours, batch_size, input_tokens + 1) == pytest.approx(step, rel=2e-3)
 
 
-@pytest.mark.parametrize("architecture", [LLAMA, FALCON, MPT, OPT, QWEN_MOE], ids=lambda value: value["model_type"])
+@pytest.mark.parametrize("architecture", [LLAMA, FALCON, MPT, SMALL["opt"], QWEN_MOE], ids=lambda value: value["model_type"])
 def test_matrices_are_those_of_the_real_model(architecture: dict[str, Any]) -> None:
     model = build(architecture)
     embeddings = {id(model.get_input_embeddings().weight)}

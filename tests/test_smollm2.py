@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import machine
 from bench.config import Dtype, FrameworkConfig
 from bench.frameworks import make_framework, pace
 from bench.frameworks.hf import Settings as HfSettings
@@ -53,6 +54,6 @@ def test_transformers_knows_the_capital_of_france(folder: Path) -> None:
 
 
 def test_pace_knows_the_capital_of_france(folder: Path) -> None:
-    if importlib.util.find_spec("pace") is None or not pace.cpu_flags() >= {"avx512f", "avx512_bf16"}:
+    if importlib.util.find_spec("pace") is None or not machine.cpu_flags() >= {"avx512f", "avx512_bf16"}:
         pytest.skip("amd-pace or the instructions that it needs are missing")
     assert "Paris" in answer(pace.Settings(name="pace"), folder)

@@ -17,36 +17,18 @@ from numpy.typing import NDArray
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig
 from bench.frameworks import models, tp_plan
-from bench.frameworks.deepspeed_tp import Settings, Shard
+from bench.frameworks.deepspeed_tp import FAMILIES, Settings, Shard
 from bench.frameworks.hf import HuggingFace, TpPlan
 from bench.frameworks.hf import Settings as HfSettings
 from bench.frameworks.ranks import Ranks
+from tests.engines import SMALL
 
-SIZES: dict[str, dict[str, Any]] = {
-    "llama": {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 512},
-    "falcon": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_kv_heads": 2, "new_decoder_architecture": True},
-    "opt": {"hidden_size": 64, "word_embed_proj_dim": 64, "ffn_dim": 256, "num_hidden_layers": 2, "num_attention_heads": 4},
-    "qwen3": {
-        "hidden_size": 64,
-        "intermediate_size": 160,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-    },
-}
-
-
-LLAMA = SIZES["llama"]
-PLANNED = {"llama": LLAMA, "qwen3": SIZES["qwen3"], "mixtral": {**LLAMA, "num_local_experts": 4}, "phi3": {**LLAMA, "pad_token_id": 0}}
+PLANNED = ("llama", "qwen3", "mixtral", "phi3")
 
 
 def run_of(family: str, framework: FrameworkConfig, dtype: Dtype = Dtype.fp32, **sizes: Any) -> RunConfig:
-    # A wide initializer: with the usual one, a small model's logits are all but equal, and so is any error.
-    architecture = {"model_type": family, "vocab_size": 512, "initializer_range": 0.1, "tie_word_embeddings": False}
     return RunConfig(
-        model=ModelConfig(name=family, architecture={**architecture, **{**PLANNED, **SIZES}[family], **sizes}, dtype=dtype),
+        model=ModelConfig(name=family, architecture={**SMALL[family], **sizes}, dtype=dtype),
         framework=framework,
         hardware=HardwareConfig(device=Device.cpu, threads=1),
     )
@@ -103,7 +85,7 @@ def in_bf16(ranks: Ranks, framework: FrameworkConfig) -> dict[str, float]:
 
 
 def by_deepspeed(ranks: Ranks, framework: FrameworkConfig, tp: int) -> dict[str, Any]:
-    found = {family: compared(ranks, run_of(family, framework)) for family in (SIZES if tp == 2 else ("opt",))}
+    found = {family: compared(ranks, run_of(family, framework)) for family in (FAMILIES if tp == 2 else ("opt",))}
     if tp == 2:
         found["tied"] = compared(ranks, run_of("mpt", framework, tie_word_embeddings=True, vocab_size=4096))
         found["bf16"] = in_bf16(ranks, framework)

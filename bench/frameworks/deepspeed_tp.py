@@ -103,15 +103,12 @@ class Shard:
 
     def describe(self) -> dict[str, Any]:
         import deepspeed
-        import torch
         import transformers
 
         return {
+            **models.surroundings(self._device),  # with the threads of each rank
             "framework_version": deepspeed.__version__,
-            "torch": torch.__version__,
             "transformers": transformers.__version__,
-            "device": models.device_name(self._device),
-            "threads": torch.get_num_threads(),  # of each rank
             "attention": self._model.config._attn_implementation,
             "collectives": "nccl" if self._device != "cpu" else str(self._settings.collectives),
             "shard_params": models.count(self._model),

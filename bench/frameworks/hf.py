@@ -102,7 +102,9 @@ class HuggingFace:
         if self._settings.draft:
             self._draft = self._load_draft(self._settings.draft)
         if self._settings.compile and self._settings.loop is Loop.decode_loop:
-            self._model.forward = _compiled(self._model.forward)
+            import torch
+
+            self._model.forward = torch.compile(self._model.forward)
         return shape
 
     def prepare(self, run: RunConfig) -> None:
@@ -124,18 +126,15 @@ class HuggingFace:
         self._model = self._draft = None
 
     def describe(self) -> dict[str, Any]:
-        import torch
         import transformers
 
-        return {
+        told = {
+            **models.surroundings(self._device),
             "framework_version": transformers.__version__,
-            "torch": torch.__version__,
-            "device": models.device_name(self._device),
             "attention": self._model.config._attn_implementation,
             "weight_bytes": sum(stored_bytes(parameter.data) for parameter in self._model.parameters()),
-            "threads": torch.get_num_threads(),
-            **({"shard_params": models.count(self._model)} if self._settings.tp > 1 else {}),
         }
+        return told if self._settings.tp == 1 else {**told, "shard_params": models.count(self._model)}
 
     def _options(self, generation: GenerationConfig) -> dict[str, Any]:
         """Keywords of `generate`: without disable_compile, it compiles on GPUs unasked as soon as the cache is static."""
@@ -163,9 +162,3 @@ def _attention(wanted: Attention, device: str) -> dict[str, str]:
         # Seen with torch 2.13: cur_kvSplitSize0 is used in the C++ that inductor writes, and declared nowhere.
         raise Unsupported("framework.attention=flex_attention, but the code that torch generates of it for CPUs does not compile; use sdpa")
     return {} if wanted is Attention.auto else {"attn_implementation": str(wanted)}
-
-
-def _compiled(forward: Any) -> Any:
-    import torch
-
-    return torch.compile(forward)

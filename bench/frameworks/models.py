@@ -52,6 +52,13 @@ def device_name(device: str) -> str:
     return str(torch.cuda.get_device_name()) if device.startswith("cuda") else "cpu"
 
 
+def surroundings(device: str) -> dict[str, Any]:
+    """What every engine on torch tells of itself."""
+    import torch
+
+    return {"torch": torch.__version__, "device": device_name(device), "threads": torch.get_num_threads()}
+
+
 def torch_dtype(dtype: Dtype) -> torch.dtype:
     import torch
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional
 
+from bench import machine
 from bench.config import Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import models, saved
@@ -70,7 +72,7 @@ class Pace:
         self._accepted: float | None = None
 
     def load(self) -> ModelShape:
-        refuse_host(cpu_flags(), self._run.hardware.device)
+        refuse_host(machine.cpu_flags(), self._run.hardware.device)
         refuse_dtype(self._run.model.dtype, self._settings.kv_cache_type)
         models.quiet()
         models.use_threads(self._run.hardware)
@@ -120,15 +122,9 @@ class Pace:
         self._llm = None
 
     def describe(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        import torch
-
         return {
+            **models.surroundings("cpu"),
             "framework_version": version("amd-pace"),
-            "torch": torch.__version__,
-            "device": "cpu",
-            "threads": torch.get_num_threads(),
             "backends": _real_backends(self._llm.generator.model),
             "accepted_tokens": self._accepted,  # of a draft, per step, in the last repeat
         }
@@ -145,16 +141,6 @@ class Pace:
             opconfig=_operators(self._settings.llm_operators),
             disable_tqdm=True,
         )
-
-
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What this CPU can execute, as the kernel tells; nothing where it doesn't."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return frozenset()
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return frozenset(flags.split())
 
 
 def refuse_host(flags: frozenset[str], device: Device) -> None:

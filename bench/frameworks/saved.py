@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.config import ModelConfig, Weights, canonical_json
 from bench.data import embedded_tokenizer
 from bench.frameworks import models, pretrained
+from bench.machine import cache_folder
 
 # Raise it when the same seed gives other weights than before.
 _WEIGHTS_VERSION = 1
@@ -21,14 +22,10 @@ def folder_of(model: ModelConfig, seed: int) -> Path:
         return pretrained.folder_of(model)
     what = {"architecture": model.architecture, "dtype": str(model.dtype), "seed": seed, "version": _WEIGHTS_VERSION}
     digest = hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12]
-    folder = cache_folder() / f"{model.family}-{digest}"
+    folder = cache_folder() / "models" / f"{model.family}-{digest}"
     if not folder.is_dir():
         _save(model, seed, folder)
     return folder
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-bench-sweep" / "models"
 
 
 def _save(model: ModelConfig, seed: int, folder: Path) -> None:

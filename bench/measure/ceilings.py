@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class DeviceCeilings:
             read_bytes_per_s=max(self.read_bytes_per_s, other.read_bytes_per_s),
             copy_bytes_per_s=max(self.copy_bytes_per_s, other.copy_bytes_per_s),
             flops_per_s={
-                dtype: max(rate, other.flops_per_s.get(dtype, 0.0)) for dtype, rate in {**other.flops_per_s, **self.flops_per_s}.items()
+                dtype: max(one.flops_per_s.get(dtype, 0.0) for one in (self, other)) for dtype in other.flops_per_s | self.flops_per_s
             },
         )
 
@@ -61,6 +62,9 @@ class HostCeilings:
 
     def of(self, device: str | None) -> DeviceCeilings | None:
         return next((found for found in self.devices if found.device == device), None)
+
+    def best_of(self, other: HostCeilings) -> HostCeilings:
+        return replace(self, devices=tuple(device.best_of(other.of(device.device) or device) for device in self.devices))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,14 +89,13 @@ def measure(host: Machine, before: HostCeilings | None = None, seconds_per_kerne
         done = subprocess.run(
             command, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
         )
-        found = _parse({"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), "devices": json.loads(done.stdout)})
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        passes = [_parse({"measured_at": now, "devices": devices}) for devices in json.loads(done.stdout)]
     except subprocess.CalledProcessError as error:
         raise NoCeilings((error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]) from error
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise NoCeilings(str(error)) from error
-    if before:
-        best = [device.best_of(earlier) if (earlier := before.of(device.device)) else device for device in found.devices]
-        found = replace(found, devices=tuple(best))
+    found = reduce(HostCeilings.best_of, [*passes, *([before] if before else [])])
     _keep(found, _file(host))
     return found
 

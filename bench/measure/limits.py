@@ -14,7 +14,7 @@ def limits(
     run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
 ) -> dict[str, Any]:
     """The columns that hold a measurement against its ceilings; None where a ceiling or a phase's time is not known."""
-    columns = _against_ceilings(run, seen, latency_s, ttft_s, tpot_s, host)
+    columns = _against_ceilings(run, seen, ttft_s, tpot_s, host)
     return {**columns, "suspect": suspect(latency_s, **{name: columns.get(name) for name in ("floor_s", "prefill_mfu", "decode_mbu")})}
 
 
@@ -31,7 +31,7 @@ def suspect(latency_s: float, floor_s: float | None, prefill_mfu: float | None, 
 
 
 def _against_ceilings(
-    run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
+    run: RunConfig, seen: Measurement, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
 ) -> dict[str, Any]:
     name = seen.engine.get("device")
     device = host.of(name) if host and run.framework.reads_every_weight and not run.framework.pretends else None

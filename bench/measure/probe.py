@@ -1,4 +1,4 @@
-"""Measures memory bandwidth and matrix rates with torch: `python -m bench.measure.probe SECONDS` prints them as JSON."""
+"""Measures memory bandwidth and matrix rates with torch: `python -m bench.measure.probe SECONDS` prints each pass as JSON."""
 
 from __future__ import annotations
 
@@ -25,17 +25,7 @@ def main(seconds: float) -> None:
     torch.set_grad_enabled(False)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    passes = [[_probe(device, seconds / _PASSES) for device in devices] for _ in range(_PASSES)]
-    print(json.dumps([_best(*tries) for tries in zip(*passes, strict=True)]))
-
-
-def _best(*tries: dict[str, Any]) -> dict[str, Any]:
-    found = dict(tries[0])
-    for name in ("read_bytes_per_s", "copy_bytes_per_s"):
-        found[name] = max(one[name] for one in tries)
-    dtypes = dict.fromkeys(dtype for one in tries for dtype in one["flops_per_s"])
-    found["flops_per_s"] = {dtype: max(one["flops_per_s"].get(dtype, 0.0) for one in tries) for dtype in dtypes}
-    return found
+    print(json.dumps([[_probe(device, seconds / _PASSES) for device in devices] for _ in range(_PASSES)]))
 
 
 def _probe(device: str, seconds: float) -> dict[str, Any]:
@@ -86,7 +76,7 @@ def _matrix_rate(device: str, dtype: torch.dtype, seconds: float) -> float | Non
 
 
 def _least_s(kernel: Callable[[], object], device: str, seconds: float) -> float:
-    finish = torch.cuda.synchronize if device == "cuda" else _nothing
+    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
     kernel()
     finish()
     least, end = float("inf"), perf_counter() + seconds
@@ -96,10 +86,6 @@ def _least_s(kernel: Callable[[], object], device: str, seconds: float) -> float
         finish()
         least = min(least, perf_counter() - started)
     return least
-
-
-def _nothing() -> None:
-    pass
 
 
 def _cpu_cache_bytes() -> int:
