@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "qwen3": {**LLAMA, "head_dim": 16},
     "mixtral": {**LLAMA, "num_local_experts": 4},
-    "phi3": {**LLAMA, "pad_token_id": 0, "original_max_position_embeddings": 256},
+    "phi3": {**LLAMA, "pad_token_id": 0, "original_max_position_embeddings": 256, "attention_bias": False, "mlp_bias": False},
 }
 SMALL = {
     family: {"initializer_range": 0.1, "tie_word_embeddings": False, **sizes, "model_type": family, "vocab_size": 512}
