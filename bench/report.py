@@ -41,7 +41,7 @@ def show(folder: Path, console: Console, points: Collection[str] | None = None) 
     settings = reporting.print_tables(told, console)
     if earlier := len(jobs) - len(told):
         settings = tables.settings(jobs)
-        line = f"{earlier} jobs of other commands have no result; python -m bench.report {folder} lists them"
+        line = f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     reporting.write_report(jobs, settings, folder, console, every_chart=False)
 

@@ -91,7 +91,7 @@ def test_the_end_of_a_sweep_does_not_repeat_what_went_wrong_with_other_points(be
     bench_run("framework.fault=error", "framework.fault_at=1", *FAST)
     told = bench_run(*FAST[:-1]).stdout
     assert "refused" not in told
-    assert "1 jobs of other commands have no result; python -m bench.report outputs/sweep lists them" in told
+    assert "jobs of other commands without a result: 1; python -m bench.report outputs/sweep tells why" in told
 
 
 def test_pruning_can_be_turned_off(bench_run: Command, tmp_path: Path) -> None:
