@@ -51,7 +51,7 @@ def as_csv(folder: Path) -> str:
 
 def as_json_lines(folder: Path) -> str:
     """An object per row; columns that hold JSON become objects, too."""
-    return "".join(f"{json.dumps(_opened(row), default=_timestamp, ensure_ascii=False)}\n" for row in _rows(folder))
+    return "".join(f"{json.dumps(_opened(row), default=datetime.isoformat, ensure_ascii=False)}\n" for row in _rows(folder))
 
 
 def as_markdown(folder: Path) -> str:
@@ -116,10 +116,6 @@ def _cell(value: Any) -> Any:
 
 def _opened(row: Row) -> Row:
     return {key: json.loads(value) if key in _JSON_COLUMNS and value else value for key, value in row.items()}
-
-
-def _timestamp(value: datetime) -> str:
-    return value.isoformat()
 
 
 def _pace_result(job: pd.Series) -> dict[str, Any]:

@@ -145,15 +145,18 @@ def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float 
 
 def fit(text: Any, available: float, smallest_pt: float = 7.0) -> None:
     """Make a long text smaller until it ends left of `available` pixels; what still does not fit is cut, and says so."""
-
-    def right() -> float:
-        return float(text.get_window_extent().x1)
-
-    while right() > available and text.get_fontsize() > smallest_pt:
-        text.set_fontsize(text.get_fontsize() - 0.5)
-    while right() > available and len(text.get_text()) > 12:
+    _shrink(text, [text], available, smallest_pt)
+    while text.get_window_extent().x1 > available and len(text.get_text()) > 12:
         kept = text.get_text().removesuffix(" …")
         text.set_text((kept.rpartition(" · ")[0] or kept[:-4].rstrip()) + " …")
+
+
+def _shrink(whole: Any, texts: Sequence[Any], available: float, smallest_pt: float) -> None:
+    size_pt = texts[0].get_fontsize() if texts else smallest_pt
+    while whole.get_window_extent().x1 > available and size_pt > smallest_pt:
+        size_pt -= 0.5
+        for text in texts:
+            text.set_fontsize(size_pt)
 
 
 def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float = 62) -> None:
@@ -161,12 +164,7 @@ def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float 
     top = 1 - y_pt / (figure.get_figheight() * 72)
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
     legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
-    available = figure.bbox.width * 0.98
-    size = float(mpl.rcParams["legend.fontsize"])
-    while legend.get_window_extent().x1 > available and size > 6:
-        size -= 0.5
-        for text in legend.get_texts():
-            text.set_fontsize(size)
+    _shrink(legend, legend.get_texts(), figure.bbox.width * 0.98, 6)
 
 
 def swatches(colors: Mapping[str, str]) -> list[Artist]:
