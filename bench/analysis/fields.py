@@ -34,6 +34,8 @@ class Field:
         return said.removesuffix("s") if value == 1 and self.phrase.startswith("{} ") else said
 
     def slug(self, value: Any) -> str:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # a column with a null holds its numbers as floats
         return self.mark + re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
 
 

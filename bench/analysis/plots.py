@@ -139,7 +139,7 @@ def _joins_points(chart: Chart, parts: Parts) -> bool:
 
 def _make_axes(figure: Figure, chart: Chart, parts: Parts) -> tuple[Axes, Axes | None]:
     top = 0.79 if chart.y_scale is None else 0.75
-    figure.subplots_adjust(left=0.115, right=0.92, top=top, bottom=0.145, hspace=0.045)
+    figure.subplots_adjust(left=0.115, right=0.92, top=top, bottom=0.145 + 0.032 * chart.footer.count("\n"), hspace=0.045)
     if parts.missing.empty:
         return figure.add_subplot(), None
     lane_in = max(0.33, (0.16 if chart.along else 0.1) * parts.missing["line"].nunique())  # at least its caption's height

@@ -81,7 +81,7 @@ def overlays(settings: pd.DataFrame) -> Iterator[Picture]:
             name=f"{sweep}-over-published",
             title=f"{_title(series)}, measured and published",
             subtitle=" · ".join(facts(measured, [*told, "batch_size"])),
-            footer=f"published: {SOURCE} · measured: {provenance(measured)}",
+            footer=f"published: {SOURCE}\nmeasured: {provenance(measured)}",
             x=x,
             y=y,
             line=(_line_column(points), *own),
