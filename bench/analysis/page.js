@@ -148,8 +148,20 @@
     }
     const names = [...groups.keys()];
     const ordered = keys.length === 1 && typeof shown[0][keys[0]] === "number";
-    const color = (i) => (ordered ? `var(--o${Math.round((i * 5) / Math.max(1, names.length - 1))})` : `var(--c${i % 7})`);
-    return names.map((name, i) => ({ name, rows: groups.get(name), color: color(i), shape: ordered ? 0 : Math.floor(i % 4) }));
+    const places = placesOf(names);
+    const color = (i) => (ordered ? `var(--o${Math.round((i * 5) / Math.max(1, names.length - 1))})` : `var(--c${places[i] % 7})`);
+    return names.map((name, i) => ({ name, rows: groups.get(name), color: color(i), shape: ordered ? 0 : places[i] % 4 }));
+  }
+
+  // A framework looks as it does in the charts, whoever else is there.
+  function placesOf(names) {
+    const own = ["hf", "deepspeed_tp", "pace"].map((framework) => names.findIndex((name) => name.split(" · ")[0] === framework));
+    let free = -1;
+    return names.map((_, i) => {
+      if (own.includes(i)) return own.indexOf(i);
+      do free++; while (own[free] >= 0);
+      return free;
+    });
   }
 
   function frame(box, label, W, H) {
