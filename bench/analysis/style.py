@@ -188,10 +188,26 @@ class EndLabel:
 
 def put_end_labels(ax: Axes, labels: Sequence[EndLabel], size: float = 10, gap_pt: float = 13) -> list[Annotation]:
     """Each line's name right of its last point, moved apart where they would overlap."""
-    points: Any = ax.transData.transform([(label.x, label.y) for label in labels]) if labels else []
+    places: Any = ax.transData.transform([(label.x, label.y) for label in labels]) if labels else []
     pixel = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
-    heights = spread([y for _, y in points], gap_pt * pixel)
-    return [_end_label(ax, label, (height - y) / pixel, size) for label, (_, y), height in zip(labels, points, heights, strict=True)]
+    lengths = [(12 + 0.6 * size * len(label.text)) * pixel for label in labels]
+    found: list[Annotation] = []
+    for group in _columns([x for x, _ in places], lengths):
+        heights = spread([places[i][1] for i in group], gap_pt * pixel)
+        found += [_end_label(ax, labels[i], (height - places[i][1]) / pixel, size) for i, height in zip(group, heights, strict=True)]
+    return found
+
+
+def _columns(starts: Sequence[float], lengths: Sequence[float]) -> list[list[int]]:
+    """Which words stand over each other: those that begin before the ones left of them end."""
+    groups: list[list[int]] = []
+    end = float("-inf")
+    for i in sorted(range(len(starts)), key=lambda i: starts[i]):
+        if starts[i] > end:
+            groups.append([])
+        groups[-1].append(i)
+        end = max(end, starts[i] + lengths[i])
+    return groups
 
 
 def _end_label(ax: Axes, label: EndLabel, shift_pt: float, size: float) -> Annotation:
