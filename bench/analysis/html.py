@@ -164,13 +164,9 @@ def _provenance(jobs: pd.DataFrame) -> str:
         "this program": f"{_distinct(jobs['bench_version'])}, commit {_distinct(jobs['git_sha']) or 'unknown'}",
     }
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in known.items() if value)
-    again = "".join(f"<dt>again</dt><dd><code>{escape(command)}</code></dd>" for command in rerun_commands(jobs))
+    typed = jobs["command"].dropna().drop_duplicates().tail(_MOST_COMMANDS)  # every row holds its whole config, too
+    again = "".join(f"<dt>again</dt><dd><code>{escape(str(command))}</code></dd>" for command in typed)
     return f'<dl class="facts">{facts}{again}</dl>'
-
-
-def rerun_commands(jobs: pd.DataFrame) -> list[str]:
-    """What was typed for these rows; every row holds its whole config, too."""
-    return [str(command) for command in jobs["command"].dropna().drop_duplicates().tail(_MOST_COMMANDS)]
 
 
 def _distinct(column: pd.Series) -> str:
