@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig
-from bench.frameworks import models, tp_plan
+from bench.frameworks import models, saved, tp_plan
 from bench.frameworks.deepspeed_tp import FAMILIES, Settings, Shard
 from bench.frameworks.hf import HuggingFace, TpPlan
 from bench.frameworks.hf import Settings as HfSettings
@@ -95,6 +95,9 @@ def by_deepspeed(ranks: Ranks, framework: FrameworkConfig, tp: int) -> dict[str,
 def main(out: Path, name: str, tp: int) -> None:
     by_plan = name == "hf"
     framework = HfSettings(name=name, tp=tp, tp_plan=TpPlan.auto) if by_plan else Settings(name=name, tp=tp)
+    if by_plan:  # as the framework does: once a process is a rank, transformers saves in rank 0 only
+        for family in PLANNED:
+            saved.folder_of(run_of(family, framework).model, seed=0)
     with tempfile.TemporaryDirectory() as meeting:
         first = run_of("llama" if by_plan else "opt", framework)
         ranks = Ranks(partial(HfRank if by_plan else DeepSpeedRank, first, str(Path(meeting) / "store")), tp)

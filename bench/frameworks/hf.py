@@ -93,7 +93,8 @@ class HuggingFace:
         if self._settings.tp > 1:
             tp_plan.join(self._settings.tp, self._rank, self._store)
             self._model = tp_plan.build(self._run, **options)
-            return models.shape_from(self._model.config, models.count_on_meta(self._model.config))
+            config = models.config_of(self._run.model)
+            return models.shape_from(config, models.count_on_meta(config))
         self._model = models.build(self._run.model, self._device, self._run.seed, **options)
         shape = models.shape_from(self._model.config, models.count(self._model))
         if self._settings.quantization is not Quantization.none:
@@ -132,7 +133,7 @@ class HuggingFace:
             **models.surroundings(self._device),
             "framework_version": transformers.__version__,
             "attention": self._model.config._attn_implementation,
-            "weight_bytes": sum(stored_bytes(parameter.data) for parameter in self._model.parameters()),
+            "weight_bytes": sum(stored_bytes(models.held(parameter.data)) for parameter in self._model.parameters()),
         }
         return told if self._settings.tp == 1 else {**told, "shard_params": models.count(self._model)}
 

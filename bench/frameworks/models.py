@@ -107,8 +107,13 @@ def shape_from(config: Any, n_params: int) -> ModelShape:
     return shape.counted(n_params)
 
 
+def held(parameter: Any) -> Any:
+    """The part of a parameter that this process holds: transformers 5.17 lets a shard stand for the whole (DTensor)."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+
 def count(model: Any) -> int:
-    return sum(int(parameter.numel()) for parameter in model.parameters())
+    return sum(int(held(parameter).numel()) for parameter in model.parameters())
 
 
 def count_on_meta(config: Any) -> int:

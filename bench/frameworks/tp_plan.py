@@ -9,6 +9,7 @@ from bench.config import RunConfig
 from bench.errors import Unsupported
 from bench.frameworks import models, saved
 from bench.frameworks.parallel import refuse_devices, refuse_heads, tell_rank
+from bench.frameworks.pretrained import explained
 
 
 def refuse(run: RunConfig, tp: int) -> None:
@@ -49,7 +50,17 @@ def build(run: RunConfig, **options: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     options |= {"dtype": models.torch_dtype(run.model.dtype), "trust_remote_code": run.model.trust_remote_code}
-    model = AutoModelForCausalLM.from_pretrained(saved.folder_of(run.model, run.seed), tp_plan="auto", **options).eval()
-    if models.count(model) >= models.count_on_meta(model.config):
+    with explained(run.model):
+        model = AutoModelForCausalLM.from_pretrained(saved.folder_of(run.model, run.seed), **_plan(), **options).eval()
+    if models.count(model) >= models.count_on_meta(models.config_of(run.model)):
         raise Unsupported(f"transformers split nothing of {run.model.name}: every rank holds the whole model; use framework=deepspeed_tp")
     return model
+
+
+def _plan() -> dict[str, Any]:
+    """How this version of transformers is asked for its plan."""
+    from transformers.distributed import DistributedConfig
+
+    if "tp_plan" in DistributedConfig.__dataclass_fields__:  # from 5.17
+        return {"distributed_config": DistributedConfig(tp_plan="auto")}
+    return {"tp_plan": "auto"}
