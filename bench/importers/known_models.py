@@ -24,15 +24,11 @@ class KnownModel:
 
 def by_hub_name(hub_name: str) -> KnownModel | None:
     """The entry of this name: meta-llama/Llama-3.1-8B-Instruct has the architecture of Llama-3.1-8B."""
-    wanted = hub_name.rpartition("/")[2]
-    while True:
-        for model in _entries():
-            if model.name.casefold() == wanted.casefold():
-                return model
-        shorter = _VARIANT.sub("", wanted)
-        if shorter == wanted:
-            return None
-        wanted = shorter
+    known = {model.name.casefold(): model for model in _entries()}
+    wanted = hub_name.rpartition("/")[2].casefold()
+    while wanted not in known and _VARIANT.search(wanted):
+        wanted = _VARIANT.sub("", wanted)
+    return known.get(wanted)
 
 
 def nearest(architecture: Mapping[str, Any]) -> KnownModel | None:
@@ -47,8 +43,5 @@ def differences(architecture: Mapping[str, Any], model: KnownModel) -> dict[str,
 
 def _entries() -> list[KnownModel]:
     files = sorted((CONF / "model").glob("*.yaml"))
-    return [_entry(file.stem, OmegaConf.to_container(OmegaConf.load(file))) for file in files]
-
-
-def _entry(option: str, content: Any) -> KnownModel:
-    return KnownModel(option, str(content["name"]), content.get("architecture", {}))
+    contents: dict[str, Any] = {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
+    return [KnownModel(option, str(content["name"]), content.get("architecture", {})) for option, content in contents.items()]

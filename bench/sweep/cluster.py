@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from bench import machine
 from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.outcome import Outcome, Surroundings, to_row
-from bench.sweep.plan import Job, Ledger, unfinished
+from bench.sweep.plan import Job, JobKey, Ledger, unfinished
 from bench.sweep.sigterm import on_sigterm
 
 _POLL_S = 0.5
@@ -69,20 +70,24 @@ def collect(placed: Sequence[Placed], store: Store, names: frozenset[str], obser
         raise
 
 
+@dataclass
 class _Rows:
     """The rows that arrive on the shared disk."""
 
-    def __init__(self, store: Store, names: frozenset[str], observer: Observer, ledger: Ledger, jobs: dict[tuple[str, int], Job]) -> None:
-        self._store, self._names, self._observer, self._ledger, self._jobs = store, names, observer, ledger, jobs
+    store: Store
+    names: frozenset[str]
+    observer: Observer
+    ledger: Ledger
+    jobs: dict[JobKey, Job]
 
     def pass_on(self) -> None:
-        newer = self._store.names() - self._names
-        self._names |= newer
-        for row in self._store.rows_in(newer):
+        newer = self.store.names() - self.names
+        self.names |= newer
+        for row in self.store.rows_in(newer):
             key = (row["config_id"], row["round"])
-            self._ledger.statuses[key] = Status(row["status"])
-            if job := self._jobs.get(key):  # a probe of a search is nobody's job
-                self._observer.finished(job, row)
+            self.ledger.statuses[key] = Status(row["status"])
+            if job := self.jobs.get(key):  # a probe of a search is nobody's job
+                self.observer.finished(job, row)
 
     def settle(self, group: Placed, outcome: Outcome | None = None) -> bool:
         """Whether the group has ended; then each of its jobs has a row."""
@@ -91,8 +96,8 @@ class _Rows:
             return False
         time.sleep(_POLL_S)  # its last row may still be on its way through a network disk
         self.pass_on()
-        for job in unfinished(group.jobs, self._ledger):
+        for job in unfinished(group.jobs, self.ledger):
             row = to_row(job, outcome, datetime.now(UTC), machine.describe(), Surroundings())
-            self._store.write(row)
+            self.store.write(row)
         self.pass_on()
         return True

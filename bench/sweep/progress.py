@@ -16,81 +16,54 @@ from bench.units import format_rate, format_seconds
 _REDRAW_S = 0.2  # at most this often: drawing takes milliseconds that the worker waits for
 
 
-class Eta:
-    """Time left, from each job's estimated cost and how long the finished ones really took."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._left = sum(job.cost_s for job in plan.todo)
-        self._spent = 0.0
-        self._started = time.monotonic()
-
-    def finished(self, job: Job) -> None:
-        self._left -= job.cost_s
-        self._spent += job.cost_s
-
-    @property
-    def left_s(self) -> float | None:
-        if not self._spent:
-            return None
-        return max(0.0, self._left) / self._spent * (time.monotonic() - self._started)
-
-    def __str__(self) -> str:
-        return "" if self.left_s is None else f"{_roughly(self.left_s)} left"
-
-
 class SweepProgress:
     """An Observer that draws. On a terminal a bar under the finished jobs, elsewhere a line for each."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._console = console
-        self._eta = Eta(plan)
-        self._total = len(plan.todo)
+        self._cost_s = sum(job.cost_s for job in plan.todo)
+        self._finished_cost_s = 0.0
+        self._started = self._drawn_at = time.monotonic()
         self._statuses: Counter[str] = Counter()
-        self._drawn_at = 0.0
         self._lock = threading.Lock()  # jobs of several workers end at once
         columns = (BarColumn(16), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
         # auto_refresh would draw from a thread, in the middle of a repeat.
-        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._task = self._bar.add_task("", total=self._total) if self._bar else None
+        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal)
+        self._total = len(plan.todo)
+        self._task = self._bar.add_task("", total=self._total)
 
     def __enter__(self) -> SweepProgress:
-        if self._bar:
-            self._bar.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._bar.stop()
 
     def note(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
     def loading(self, job: Job) -> None:
-        self._draw(f"loading {job.run.model.name} in {job.run.framework.name}", at_once=True)
-        if not self._bar:
-            self._console.print(f"loading {job.run.model.name} in {job.run.framework.name}", highlight=False)
+        text = f"loading {job.run.model.name} in {job.run.framework.name}"
+        self._draw(text, at_once=True)
+        if not self._console.is_terminal:
+            self.note(text)
 
     def repeating(self, job: Job, kind: str, number: int, count: int | None) -> None:
         of = f"/{count}" if count else ""
-        self._draw(f"{job.sizes} · {kind} {number}{of} · {self._eta}")
+        self._draw(" · ".join(filter(None, (job.sizes, f"{kind} {number}{of}", self._time_left()))))
 
     def finished(self, job: Job, row: Row) -> None:
         with self._lock:
-            self._count(job, row)
-
-    def _count(self, job: Job, row: Row) -> None:
-        self._statuses[row["status"]] += 1
-        self._eta.finished(job)
-        done = self.finished_jobs
-        line = f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}"
-        if self._console.is_terminal:  # there a line is a line; the table at the end has the whole message
-            self._console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
-        else:
-            self._console.file.write(f"{line}\n")
-            self._console.file.flush()
-        if self._bar and self._task is not None:
+            self._statuses[row["status"]] += 1
+            self._finished_cost_s += job.cost_s
+            done = self.finished_jobs
+            line = f"{done:>{len(str(self._total))}}/{max(done, self._total)} {job_line(job, row)}"
+            if self._console.is_terminal:  # there a line is a line; the table at the end has the whole message
+                self._console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
+            else:
+                print(line, file=self._console.file, flush=True)
             self._bar.update(self._task, completed=done)
-        self._draw(str(self._eta))
+            self._draw(self._time_left())
 
     @property
     def finished_jobs(self) -> int:
@@ -100,18 +73,19 @@ class SweepProgress:
     def failed(self) -> int:
         return sum(count for status, count in self._statuses.items() if not Status(status).is_result)
 
+    def _time_left(self) -> str:
+        """From each job's estimated cost, and how long the finished ones really took."""
+        if not self._finished_cost_s:
+            return ""
+        left_s = max(0.0, self._cost_s / self._finished_cost_s - 1) * (time.monotonic() - self._started)
+        return f"{format_seconds(float(f'{left_s:.1e}'))} left"
+
     def _draw(self, text: str, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self._bar and self._task is not None and (at_once or now - self._drawn_at >= _REDRAW_S):
+        if at_once or now - self._drawn_at >= _REDRAW_S:
             self._bar.update(self._task, description=text)
             self._bar.refresh()
             self._drawn_at = now
-
-
-def _roughly(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def job_line(job: Job, row: Row) -> str:
