@@ -48,8 +48,31 @@ _INTRODUCTION = """\
 
 Made from the declarations in the code by `python -m tests.reference_page`; a test holds that it is up to date.
 
-Set a value with `key=value` on the command line, or as `key: value` in a file in sweeps/. A comma sweeps it:
-`key=1,2,4,...,64`. A key that nobody knows, a wrong type or an impossible combination stops the sweep before it starts.
+Set a value with `key=value` on the command line, or as `key: value` in a file; several values are swept: `key=1,2,4,...,64`. A key
+that nobody knows, a wrong type or an impossible combination stops the sweep before it starts.
+
+## A sweep of your own
+
+A file in `conf/sweeps/` of the folder you work in, here `conf/sweeps/mine.yaml`, run by `python -m bench.run +sweeps=mine`. What is
+typed behind it replaces what it says. From anywhere else: `python -m bench.run +from=FILE`.
+
+```yaml
+defaults: # groups are chosen here
+  - override /model: llama_28m
+  - override /hardware: cpu
+
+name: mine # its results are in outputs/mine
+num_runs: 9
+model:
+  dtype: bf16
+
+hydra:
+  sweeper:
+    params: # what is swept: every combination
+      framework: hf,pace
+      batch_size: 1,2,4,...,16
+      output_tokens: [1, 101]
+```
 """
 
 

@@ -82,6 +82,16 @@ def test_every_option_in_the_text_exists(page: Path) -> None:
         assert name == "run" or all(option in helps[name] for option in options), line
 
 
+def test_the_sweep_of_the_documentation_is_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = re.search(r"```yaml\n(.+?)```", reference_page.PAGE.read_text(), re.DOTALL)
+    assert content
+    (tmp_path / "conf" / "sweeps").mkdir(parents=True)
+    (tmp_path / "conf" / "sweeps" / "mine.yaml").write_text(content[1])
+    monkeypatch.chdir(tmp_path)
+    assert len(sweep.points("+sweeps=mine")) == 2 * 5 * 2
+    assert len(sweep.points("+sweeps=mine", "framework=fake", "num_runs=6")) == 5 * 2
+
+
 def test_the_framework_of_the_documentation_is_a_whole_one() -> None:
     code = re.search(r"```python\n(.+?)```", (ROOT / "docs" / "frameworks.md").read_text(), re.DOTALL)
     assert code
