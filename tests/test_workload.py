@@ -74,12 +74,15 @@ def test_local_datasets_are_read_by_their_ending(tmp_path: Path, suffix: str, te
     assert prompts_for(run)("repeat", 1).shape == (1, 8)
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_column_is_named_with_those_that_are_there_and_a_missing_file_too(tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text('{"body": "one"}')
     run = replace(fake_run(), data=DataConfig(source=PromptSource.dataset, path=str(file)))
     with pytest.raises(InvalidSetting, match=r"data.column=text: .* has the columns body"):
         prompts_for(run)
+    file.unlink()
+    with pytest.raises(InvalidSetting, match=r"data.path=.*data.jsonl: there is no such file"):
+        prompts_for(replace(run, seed=1, data=replace(run.data, column="other")))
 
 
 def test_a_tokenizer_that_is_too_large_for_the_model_is_refused() -> None:

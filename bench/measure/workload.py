@@ -155,7 +155,9 @@ def _load_dataset(data: DataConfig) -> Any:
 
     datasets.disable_progress_bars()
     assert data.path is not None
-    kind = _LOCAL_FORMATS.get(Path(data.path).suffix) if Path(data.path).is_file() else None
+    kind = _LOCAL_FORMATS.get(Path(data.path).suffix)
+    if kind and not Path(data.path).is_file():
+        raise InvalidSetting("data.path", data.path, "there is no such file; name one that is there, or a hub dataset while online")
     try:
         if kind:
             return datasets.load_dataset(kind, data_files=data.path, split=data.split)
