@@ -24,13 +24,42 @@ _BEYOND = "#E9EDF1"
 _HOLLOW: dict[str, Any] = {"ls": DASHED, "lw": 1.2, "marker": "D", "ms": 5.6, "mfc": "white", "mew": 1.4}
 
 
-def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles, size: float = 6.2) -> None:
+def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
     """A line per value of `line`, in the order of the rows, its interval behind it."""
+    import seaborn as sns
+
+    drawn = dict(_in_order(frame, styles))
+    for name, points in drawn.items():
+        _draw_interval(ax, points, x, y, styles[name].color)
+    sns.lineplot(
+        frame[["line", x, y]],
+        x=x,
+        y=y,
+        hue="line",
+        style="line",
+        hue_order=list(drawn),
+        style_order=list(drawn),
+        palette=[styles[name].color for name in drawn],
+        markers=[styles[name].marker for name in drawn],
+        dashes=["" if styles[name].dash == "solid" else styles[name].dash[1] for name in drawn],
+        sort=False,
+        estimator=None,
+        legend=False,
+        markersize=6.2,
+        markeredgecolor="white",
+        markeredgewidth=0.9,
+        zorder=3,
+        ax=ax,
+    )
+
+
+def draw_small_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
+    """The same for one panel of many, where what seaborn takes for each would add up."""
     for name, points in _in_order(frame, styles):
         style = styles[name]
         _draw_interval(ax, points, x, y, style.color)
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.dash, "ms": size, "mec": "white"}
-        ax.plot(points[x], points[y], mew=size / 7, zorder=3, **look)
+        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.dash, "ms": 5, "mec": "white", "mew": 0.7}
+        ax.plot(points[x], points[y], zorder=3, **look)
 
 
 def _in_order(frame: pd.DataFrame, styles: Styles) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -98,7 +98,7 @@ def _strokes(points: pd.DataFrame, chart: Chart) -> list[NDArray[np.float64]]:
 
 def _fill(panel: Panel, chart: Chart, parts: Parts) -> None:
     ok = _in(panel.cell, parts.ok)
-    marks.draw_lines(panel.ax, ok, chart.x, chart.y, parts.styles, size=5)
+    marks.draw_small_lines(panel.ax, ok, chart.x, chart.y, parts.styles)
     if parts.published is not None:
         marks.draw_references(panel.ax, _in(panel.cell, parts.published), chart.x, chart.y, parts.styles)
     marks.draw_noisy(panel.ax, ok, chart.x, chart.y)
