@@ -159,7 +159,7 @@ def test_a_memory_limit_turns_a_large_allocation_into_a_row(bench_run: Command, 
 
 
 def test_a_hanging_point_is_ended_after_its_time(bench_run: Command, tmp_path: Path) -> None:
-    bench_run("-m", "framework.fault=hang", "framework.fault_at=1", "batch_size=1,2", "timeout_s=1", *FAST)
+    bench_run("-m", "framework.fault=hang", "framework.fault_at=1", "batch_size=1,2", "timeout_s=3", *FAST)
     assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "timeout", 2: "ok"}
 
 
