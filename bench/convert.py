@@ -41,13 +41,13 @@ def main() -> None:
 
 
 def _convert(file: Path, to: str | None, out: Path | None) -> None:
-    from bench.importers import convert, run_argument, sweeps_folder
+    from bench.importers import OWN_SWEEPS, convert, run_argument
     from bench.importers.named_sweep import as_text
 
     if to:
         raise InvalidSetting("--to", to, f"exports a folder of results, and {file} is none; leave it out to convert a configuration")
     sweep = convert(file, out.stem if out else None)
-    target, text = out or sweeps_folder() / f"{sweep.name}.yaml", sweep.as_yaml()
+    target, text = out or OWN_SWEEPS / f"{sweep.name}.yaml", sweep.as_yaml()
     if target.exists() and target.read_text() != text:
         raise InvalidSetting("--out", target, "is there already, with other content; delete it, or name another file")
     _write(target, text)

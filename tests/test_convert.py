@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import convert
-from bench.importers import run_argument, sweeps_folder
+from bench.importers import OWN_SWEEPS, run_argument
 from tests.conftest import ROOT
 from tests.test_importers import FOUNDRY, PACE, changed, write
 
@@ -38,7 +38,7 @@ def test_the_name_follows_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_in_a_checkout_the_sweep_lies_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert sweeps_folder() == Path("sweeps")
+    assert OWN_SWEEPS.resolve() == Path("sweeps").resolve()
     assert run_argument(Path("sweeps/demo.yaml")) == "+sweeps=demo"
     assert run_argument(Path("mine.yaml")) == "+from=mine.yaml"
 

@@ -11,8 +11,8 @@ from bench.errors import InvalidSetting
 from bench.importers import amd_pace, llm_foundry
 from bench.importers.named_sweep import HEADER, NamedSweep, file_name
 from bench.importers.reader import Reader, read
-from bench.sweep.compose import CONF
 
+OWN_SWEEPS = Path("conf", "sweeps")  # of the current folder
 _FROM = "+from="
 _NAMED_SWEEP = re.compile(rf"^({HEADER}$|defaults:|hydra:)", re.MULTILINE)  # as no foreign configuration has it
 
@@ -35,15 +35,9 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
     return sweep
 
 
-def sweeps_folder() -> Path:
-    """Where one's own named sweeps lie: in a checkout beside the others, else in the current folder."""
-    checkout = Path("sweeps")
-    return checkout if checkout.resolve() == (CONF / "sweeps").resolve() else Path("conf", "sweeps")
-
-
 def run_argument(sweep: Path) -> str:
     """How `bench-run` is told to run this file."""
-    is_found = sweep.suffix == ".yaml" and sweep.parent.resolve() == sweeps_folder().resolve()
+    is_found = sweep.suffix == ".yaml" and sweep.parent.resolve() == OWN_SWEEPS.resolve()
     return f"+sweeps={sweep.stem}" if is_found else f"+from={sweep}"
 
 
