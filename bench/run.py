@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from bench import __version__
 from bench.config import MAX_BATCH, RunConfig
 from bench.errors import BenchError, PointsFailed
 from bench.machine import COMMAND_VARIABLE
@@ -55,6 +56,9 @@ def run_points(points: Sequence[RunConfig], placement: Placement | None = None) 
 def main() -> None:
     if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):  # Hydra's own page takes it three times as long, to say less
         print(help_page([CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
+        return
+    if "--version" in sys.argv[1:]:
+        print(__version__)
         return
     from bench.importers import with_sweep_from_file
     from bench.importers.named_sweep import as_text

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import bench
 from bench.results import Store
 from bench.sweep.compose import CONF
 from bench.sweep.help import help_page
@@ -238,3 +239,4 @@ def test_help_is_a_page_about_this_program_as_wide_as_the_terminal(bench_run: Co
     for told in ("bench-run batch_size=1,2,4,...,64", "llama_28m", "my_own", "input_tokens=128", "sequences generated at once"):
         assert told in page
     assert max(map(len, help_page([CONF], columns=80).splitlines())) <= 80
+    assert bench_run("--version").stdout.strip() == bench.__version__

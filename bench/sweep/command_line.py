@@ -11,7 +11,7 @@ from hydra._internal.utils import get_args_parser
 from bench.errors import InvalidSetting
 
 _RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
-_NO_RUN = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help", "--version")
+_NO_RUN = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 _FROM = re.compile(r"^\+?from=")
 _SWEEP = re.compile(r"^\+?sweeps=")
 _DOTS = re.compile(r"(?<=\d), *(?:\.\.|\.{4,}|…) *,(?= *[\d-])")  # what people type for ...

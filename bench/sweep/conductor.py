@@ -172,7 +172,8 @@ def one_folder(points: Sequence[RunConfig]) -> Path:
 
 
 def announcement(plan: Plan, host: str) -> str:
+    if not plan.todo:
+        return f"{host}\nnothing left to do: all {plan.done} jobs are done; rerun=all runs them again"
     jobs = f"{len(plan.todo)} jobs to run" if len(plan.todo) != 1 else "1 job to run"
     done = f", {plan.done} already done" if plan.done else ""
-    loads = f", {plan.loads} model load{'s' if plan.loads != 1 else ''}" if plan.loads else ""
-    return f"{host}\n{jobs}{done}{loads}" if plan.todo else f"{host}\nnothing left to do: all {plan.done} jobs are done"
+    return f"{host}\n{jobs}{done}, {plan.loads} model load{'s' if plan.loads != 1 else ''}"
