@@ -254,6 +254,10 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def _check_counts(run: RunConfig) -> None:
+    if not run.name or "/" in run.name or run.name.startswith("."):
+        raise InvalidSetting(
+            "name", run.name, "is no name for a folder; leave out / and a leading dot, and set output_dir for another place"
+        )
     if run.batch_size != MAX_BATCH and (isinstance(run.batch_size, bool) or not isinstance(run.batch_size, int) or run.batch_size < 1):
         sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
         raise InvalidSetting("batch_size", run.batch_size, f"must be a whole number from 1, or max for the largest that completes{sweep}")

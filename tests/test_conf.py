@@ -85,3 +85,11 @@ def test_a_mistake_in_a_file_of_ones_own_is_told_with_what_to_write_instead(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BenchError, match=told):
         sweep.points(file.replace("/", "="))
+
+
+def test_a_file_of_ones_own_comes_before_a_built_in_one_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    built_in = (ROOT / "conf" / "model" / "llama_28m.yaml").read_text()
+    (tmp_path / "conf" / "model" / "llama_28m.yaml").write_text(built_in.replace("LLaMA-28M", "mine"))
+    monkeypatch.chdir(tmp_path)
+    assert [point.model.name for point in compose_sweep(["model=llama_28m,opt_30m"])] == ["mine", "OPT-30M"]

@@ -17,6 +17,7 @@ from tests.conftest import TINY, fake_run
     [
         ({"batch_size": 0}, "batch_size=0: must be a whole number from 1, or max"),
         ({"num_runs": 0}, "num_runs=0"),
+        ({"name": "../elsewhere"}, "name=../elsewhere"),
         ({"warmup_runs": -1}, "warmup_runs=-1"),
         ({"timeout_s": 0.0}, "timeout_s=0.0"),
         ({"hardware": HardwareConfig(threads=0)}, "hardware.threads=0"),

@@ -79,7 +79,7 @@ def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool =
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
     points = []
     for pair, sample in zip(pairs, samples, strict=True):
-        half = t_quantile(confidence, spread.df) * sqrt(max(sample.variance, spread.variance) * sample.weight)
+        half = t_quantile(confidence, spread.df) * sqrt(max(sample.variance, spread.variance) * sample.weight + spread.lasting)
         change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
         points.append(_named(change, pair))
     trusted = [sample for sample in samples if not sample.noisy] or samples
@@ -159,6 +159,7 @@ class _Spread:
     df: float
     variance_of_round_mean: float  # of the mean over all points in one round, times the number of points
     df_of_rounds: float
+    lasting: float = 0.0  # variance of a difference by what lasts longer than a sweep: no number of rounds averages it out
 
 
 def _pooled(samples: Sequence[_Sample]) -> _Spread:
@@ -166,7 +167,8 @@ def _pooled(samples: Sequence[_Sample]) -> _Spread:
 
     Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
     split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
-    of freedom of the sum.
+    of freedom of the sum. What they share may well be there for a whole sweep, so that of two sweeps,
+    measured apart, one may have all of it and the other nothing.
     """
     total_df = sum(sample.df for sample in samples)
     if not total_df:
@@ -181,6 +183,9 @@ def _pooled(samples: Sequence[_Sample]) -> _Spread:
         return _Spread(_typical(samples), total_df, squares / total_df, total_df)
     shared = sum(len(values) * fmean(values) ** 2 for values in by_round.values())
     rest, rest_df = max(0.0, squares - shared), total_df - shared_df
+    lasting = max(0.0, shared / shared_df - rest / rest_df) / len(samples)
+    if samples[0].base and lasting:
+        return _Spread(_typical(samples), shared_df, shared / shared_df, shared_df, 2 * lasting)
     df = squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
     return _Spread(_typical(samples), df, shared / shared_df, shared_df)
 
@@ -198,7 +203,7 @@ def _overall(samples: Sequence[_Sample], min_effect: float) -> Change:
     """The geometric mean over all points, with the rounds as units."""
     spread = _pooled(samples)
     weight = fmean(sample.weight for sample in samples) / len(samples)
-    half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight)
+    half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight + spread.lasting)
     difference = fmean(sample.difference for sample in samples)
     return _change(difference, half, min_effect, any(sample.single_round for sample in samples), all(s.noisy for s in samples))
 

@@ -12,4 +12,6 @@ class OwnConfigs(SearchPathPlugin):
 
         own = Path.cwd() / "conf"
         if own.is_dir() and own.resolve() != CONF.resolve():
-            search_path.append("current-folder", f"file://{own}")
+            # One's own file comes before a built-in one of the same name; but another program's root config must not become ours.
+            add = search_path.append if (own / "config.yaml").exists() else search_path.prepend
+            add("current-folder", f"file://{own}")
