@@ -45,6 +45,10 @@ class Extra:
     low: float
     high: float
 
+    def bound(self, most: float, noise: Extra) -> tuple[str, bool]:
+        """At most this much, when as much is taken off as a thing takes longer than itself."""
+        return f"≤ {most:.1%} above the noise", self.median - noise.median <= most
+
     def __str__(self) -> str:
         return f"{self.median:+.2%} ({self.low:+.2%} to {self.high:+.2%})"
 
