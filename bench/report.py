@@ -49,7 +49,8 @@ def show(folder: Path, console: Console, points: Collection[str] | None = None) 
 def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
     from bench.analysis import comparison, custom, reporting, summary, tables
 
-    jobs = tables.jobs(options.folders, comparison.HEAVY_COLUMNS if options.compare else ())
+    skipped: list[str] = []
+    jobs = tables.jobs(options.folders, comparison.HEAVY_COLUMNS if options.compare else (), skipped.append)
     if options.format == "markdown":
         print(summary.markdown(jobs, tables.settings(jobs)), end="")
         return
@@ -60,7 +61,7 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
         reporting.write_pictures([picture], out / "charts", out, console)
         return
     settings = reporting.print_tables(jobs, console)
-    for line in tables.passed_over(options.folders):
+    for line in skipped:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if not (jobs["status"] == "ok").any():
         raise NothingMeasured(", ".join(map(str, options.folders)))

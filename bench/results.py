@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -179,11 +179,14 @@ class Store:
         rows = pa.concat_tables([wanted.empty_table(), *tables])
         return _unique(rows).select(schema.names), skipped
 
-    def table(self, columns: list[str] | None = None) -> pa.Table:
-        """All rows. Raises NoRows."""
+    def table(self, columns: list[str] | None = None, tell: Callable[[str], None] | None = None) -> pa.Table:
+        """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
         rows, skipped = self.read(columns)
         if not len(rows):
             raise NoRows(self.folder, [f"{file.name}: {file.reason}" for file in skipped])
+        if tell:
+            for file in skipped:
+                tell(f"skipped {self.rows_folder}/{file.name}: {file.reason}")
         return rows
 
     def rows(self, columns: list[str] | None = None) -> list[Row]:

@@ -133,18 +133,23 @@ def _sample(pair: Pair, trust_noisy: bool, interleaved: bool) -> _Sample:
     single = min(len(pair.base.rounds), len(pair.new.rounds)) < 2
     used, noisy = [], False
     for side in (pair.base, pair.new):
-        quiet = [number for number in side.rounds if trust_noisy or number not in side.noisy]
-        enough = len(quiet) >= min(_QUIET_ROUNDS, len(side.rounds))
+        rounds, enough = _quiet(list(side.rounds), frozenset() if trust_noisy else side.noisy)
         noisy = noisy or not enough
-        used.append(_logs(side, quiet if enough else list(side.rounds), single))
+        used.append(_logs(side, rounds, single))
     return _Sample(used[0], used[1], single, noisy)
 
 
 def _within_rounds(pair: Pair, rounds: Sequence[int], trust_noisy: bool) -> _Sample:
-    quiet = [number for number in rounds if trust_noisy or number not in pair.base.noisy | pair.new.noisy]
-    enough = len(quiet) >= min(_QUIET_ROUNDS, len(rounds))
-    ratios = {number: log(pair.new.rounds[number] / pair.base.rounds[number]) for number in (quiet if enough else rounds)}
+    rounds, enough = _quiet(rounds, frozenset() if trust_noisy else pair.base.noisy | pair.new.noisy)
+    ratios = {number: log(pair.new.rounds[number] / pair.base.rounds[number]) for number in rounds}
     return _Sample({}, ratios, single_round=False, noisy=not enough)
+
+
+def _quiet(rounds: Sequence[int], noisy: frozenset[int]) -> tuple[Sequence[int], bool]:
+    """The rounds without the noisy ones, if enough are left; else all, and False."""
+    quiet = [number for number in rounds if number not in noisy]
+    enough = len(quiet) >= min(_QUIET_ROUNDS, len(rounds))
+    return (quiet if enough else rounds), enough
 
 
 def _logs(side: Side, rounds: Sequence[int], single: bool) -> dict[Any, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,16 @@ _LAST_RESORT = ("torch", "transformers", "framework_version", "environment_id")
 _TOLD_BY_ENGINE = ["hardware", "attention", "threads", "framework_version", "device", "n_devices", "n_params"]
 
 
-def jobs(folders: Sequence[Path], extra_columns: Sequence[str] = ()) -> pd.DataFrame:
+def jobs(folders: Sequence[Path], extra_columns: Sequence[str] = (), tell: Callable[[str], None] | None = None) -> pd.DataFrame:
     """A line per job of these sweeps: the latest one of each (point, environment, round). Raises NoRows.
 
-    Settings that have no column of their own stand in columns like `framework.attention`.
+    Settings that have no column of their own stand in columns like `framework.attention`. `tell` gets a
+    line for each file in these folders that should hold rows and does not.
     """
-    tables = [Store(folder).table([*_LIGHT, *extra_columns]) for folder in folders]
+    tables = [Store(folder).table([*_LIGHT, *extra_columns], tell) for folder in folders]
     frame = pa.concat_tables(tables).to_pandas().sort_values("started_at", kind="stable")
     frame = frame.drop_duplicates([*_SETTING, "round"], keep="last").reset_index(drop=True)
     return _with_engine_columns(_with_config_columns(_with_warnings(frame)))
-
-
-def passed_over(folders: Sequence[Path]) -> list[str]:
-    """A line for each file in these folders that should hold rows and does not."""
-    return [f"skipped {folder}/rows/{file.name}: {file.reason}" for folder in folders for file in Store(folder).read(["status"])[1]]
 
 
 def settings(job_table: pd.DataFrame) -> pd.DataFrame:
