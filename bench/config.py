@@ -96,6 +96,7 @@ class FrameworkConfig:
     """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
 
     name: str = MISSING  # its key in the table of bench/frameworks
+    python: Optional[str] = None  # interpreter of the environment that it is installed in; default: the one that runs the sweep
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
     @property

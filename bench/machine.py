@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import platform
 import signal
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from bench import __version__
+from bench.errors import InvalidSetting
 
 # Their versions decide how fast a model runs, so a row from other versions does not stand for this one.
 ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace", "torchao")
@@ -35,6 +39,7 @@ TIMING_PREFIXES = (
 )
 
 
+_ROOT = Path(__file__).parents[1]  # of the checkout, or where packages are installed
 COMMAND_VARIABLE = "BENCH_COMMAND"  # what was typed, for the workers and the cluster's jobs that write rows
 
 
@@ -87,13 +92,41 @@ def describe() -> Machine:
 
 
 @cache
+def described_by(python: str | None) -> Machine:
+    """This host with what is installed for the interpreter of a worker; None: for this process. Raises InvalidSetting."""
+    if python is None:
+        return describe()
+    there = _ask(python)
+    if there["version"] != __version__:
+        problem = f"it has llm-bench-sweep {there['version']}, and this is {__version__}; install the same one there"
+        raise InvalidSetting("framework.python", python, problem)
+    return replace(describe(), python=there["python"], packages=there["packages"])
+
+
+def _ask(python: str) -> dict[str, Any]:
+    """What this module prints when that interpreter runs it."""
+    try:
+        done = subprocess.run(
+            [python, "-m", "bench.machine"], env=child_environment(python), capture_output=True, text=True, timeout=60, check=True
+        )
+        told: dict[str, Any] = json.loads(done.stdout)
+    except OSError as error:
+        problem = f"cannot be started ({error.strerror}); name the python of an environment, as in .venv/bin/python"
+        raise InvalidSetting("framework.python", python, problem) from error
+    except (subprocess.SubprocessError, ValueError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        problem = f"cannot run this program ({said}); install llm-bench-sweep {__version__} in that environment, too"
+        raise InvalidSetting("framework.python", python, problem) from error
+    return told
+
+
+@cache
 def git_sha() -> str | None:
     """The commit of this checkout, with a '+' where it was changed since; None for an installed package."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
+    if not (_ROOT / ".git").exists():
         return None
-    sha = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD")
-    changed = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    sha = _output("git", "-C", str(_ROOT), "rev-parse", "--short=12", "HEAD")
+    changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no")
     return f"{sha}+" if sha and changed else sha
 
 
@@ -122,7 +155,18 @@ def cache_folder() -> Path:
 
 def python_path() -> str:
     """PYTHONPATH for a child process, so that it finds this package wherever it starts."""
-    return os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    return os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def child_environment(python: str | None = None) -> dict[str, str]:
+    """The environment of a child process that runs this package, by this interpreter or by another.
+
+    The other one brings its own packages, and must not find ours: a checkout is shown to it, an installed package is not.
+    """
+    if python and Path(psutil.__file__).is_relative_to(_ROOT):
+        shown = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder != str(_ROOT)]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(shown)}
+    return {**os.environ, "PYTHONPATH": python_path()}
 
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -224,3 +268,7 @@ def _output(*command: str) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+if __name__ == "__main__":
+    print(json.dumps({"version": __version__, **describe().to_dict()}))

@@ -85,6 +85,7 @@ def page() -> str:
     for group, (about, kind) in _GROUPS.items():
         parts += [f"## {group}\n\n{about}\n", _settings(kind, f"{group}.")]
     parts.append("## framework\n\n`framework=NAME`; each has settings of its own. [frameworks.md](frameworks.md) tells how to add one.\n")
+    parts += ["All of them have:\n", _settings(FrameworkConfig, "framework.", leave_out=("name",))]
     parts += [part for name in FRAMEWORKS for part in (f"### framework={name}\n", _framework(settings_by_name()[name]))]
     parts += ["## Columns of a row\n\n`outputs/NAME/rows/*.parquet`, a row per job. Null means not known.\n", _columns()]
     return "\n".join(parts)

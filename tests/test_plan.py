@@ -35,6 +35,13 @@ def test_rounds_visit_the_whole_grid_each() -> None:
     assert visits == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
 
 
+def test_every_other_round_goes_back_so_that_drift_favours_no_model_and_fewer_are_loaded() -> None:
+    points = [fake_run(load_s=load, batch_size=batch, rounds=3) for load in (0.0, 0.1, 0.2) for batch in (1, 2)]
+    plan = make_plan(points, [])
+    assert [group[0].run.framework.load_s for group in plan.groups] == [0.0, 0.1, 0.2, 0.1, 0.0, 0.1, 0.2]  # type: ignore[attr-defined]
+    assert [job.run.batch_size for job in plan.todo] == [1, 2] * 9
+
+
 def test_a_job_with_an_ok_row_from_this_environment_is_done() -> None:
     first, second = (Job(fake_run(batch_size=batch), 0) for batch in (1, 2))
     plan = make_plan([first.run, second.run], [done(first)])

@@ -43,6 +43,11 @@ def _sampling(value: Any) -> str:
     return "sampled" if value else "greedy"
 
 
+def _environment(python: Any) -> str:
+    """/envs/new for /envs/new/bin/python."""
+    return re.sub(r"/bin/python[\d.]*$", "", str(python))
+
+
 # What a sweep varies, from the slowest changing to the fastest.
 GRID = ("input_tokens", "output_tokens", "batch_size")
 
@@ -66,6 +71,7 @@ _SETTINGS = (
     Field("torch", "torch", "torch", phrase="torch {}", mark="torch"),
     Field("transformers", "transformers", "transformers", phrase="transformers {}", mark="transformers"),
     Field("framework_version", "Framework version", "version", phrase="version {}", mark="v"),
+    Field("framework.python", "Python environment", "python", _environment, "{}", "python"),
     Field("environment_id", "Environment", "environment", phrase="environment {}", mark="env"),
     Field("name", "Sweep", "sweep", phrase="sweep {}"),
 )

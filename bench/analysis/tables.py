@@ -30,7 +30,7 @@ _ENOUGH_ROUNDS = 3  # two say next to nothing of how far rounds differ
 # Always told when they vary; the rest only where these leave two settings with the same name.
 _IDENTITY = ("model", "framework", "hardware", "dtype")
 _FURTHER = ("tp", "attention", "num_beams", "do_sample", "data", "weights", "n_params", "threads", "seed")
-_LAST_RESORT = ("torch", "transformers", "framework_version", "environment_id")
+_LAST_RESORT = ("torch", "transformers", "framework_version", "framework.python", "environment_id")
 # Told by the engine once the model is loaded, so null in the row of a point that never got there.
 _TOLD_BY_ENGINE = ["hardware", "attention", "threads", "framework_version", "device", "n_devices", "n_params"]
 
@@ -133,7 +133,7 @@ def _splits(frame: pd.DataFrame, chosen: list[str], column: str) -> bool:
 
 
 def _config_columns(frame: pd.DataFrame) -> list[str]:
-    return [column for column in frame.columns if "." in column]
+    return [column for column in frame.columns if "." in column and column not in _LAST_RESORT]
 
 
 # These have columns of their own.

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.machine import Machine, cache_folder, describe, python_path
+from bench.machine import Machine, cache_folder, child_environment, describe
 
 _TIMEOUT_S = 180
 
@@ -86,9 +86,7 @@ def measure(host: Machine, before: HostCeilings | None = None, seconds_per_kerne
     """
     command = [sys.executable, "-m", "bench.measure.probe", str(seconds_per_kernel)]
     try:
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
-        )
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         passes = [_parse({"measured_at": now, "devices": devices}) for devices in json.loads(done.stdout)]
     except subprocess.CalledProcessError as error:

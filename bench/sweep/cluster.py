@@ -97,7 +97,7 @@ class _Rows:
         time.sleep(_POLL_S)  # its last row may still be on its way through a network disk
         self.pass_on()
         for job in unfinished(group.jobs, self.ledger):
-            row = to_row(job, outcome, datetime.now(UTC), machine.describe(), Surroundings())
+            row = to_row(job, outcome, datetime.now(UTC), machine.described_by(job.run.framework.python), Surroundings())
             self.store.write(row)
         self.pass_on()
         return True

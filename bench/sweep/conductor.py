@@ -66,10 +66,11 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     store = Store(one_folder(points))
     store.prepare()
     claims = Claims(store.folder)
-    names, host = store.names(), machine.describe()
-    rows = [row for row in store.rows(DONE_COLUMNS) if _is_current(row, host, placement)]
+    hosts = [machine.described_by(python) for python in {point.framework.python for point in points}]
+    names = store.names()
+    rows = [row for row in store.rows(DONE_COLUMNS) if any(_is_current(row, host, placement) for host in hosts)]
     plan = make_plan(points, rows)
-    console.print(announcement(plan, host.summary), highlight=False, markup=False)
+    console.print(announcement(plan, machine.describe().summary), highlight=False, markup=False)
     sweep = _Sweep(store, plan, claims, names, placement, console)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = getattr(sweep, placement.executor)(progress)

@@ -83,9 +83,10 @@ class GroupRunner:
 
     def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
         history = monitor.get_history() if monitor else None
-        row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self.ceilings.known, history))
+        host = machine.described_by(job.run.framework.python)
+        row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))
         if row.get("suspect") and self.ceilings.raised(job.run, self.observer.note):
-            row = to_row(job, outcome, started_at, machine.describe(), Surroundings(self.ceilings.known, history))
+            row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))
         return row
 
     def _pruned(self, job: Job) -> Outcome | None:

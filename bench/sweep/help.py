@@ -57,7 +57,7 @@ def help_page(folders: Sequence[Path], columns: int) -> str:
 
 
 def _group(name: str, kind: type, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    own = {name: kind} if name != "framework" else settings_by_name()
+    own = {name: kind} if name != "framework" else {"each": kind, **settings_by_name()}
     keys = {part: ", ".join(key for key, _, _ in declared(settings) if key != "name") for part, settings in own.items()}
     yield name, _options(folders, name) if name in _GROUPS else f"settings: {keys.pop(name)}"
     for part, its_keys in keys.items():

@@ -199,13 +199,18 @@ def _counts(status: Status, rerun: Rerun) -> bool:
 
 
 def _in_order(jobs: list[Job]) -> list[Job]:
-    """Round by round, and in each the models in the order given, so that each is loaded once."""
+    """Round by round, so that drift hits every point alike, and in each round model by model, so that each is loaded once.
+
+    Every other round takes the models from the last to the first: then a steady drift favours none of
+    them, and the last one need not be loaded anew.
+    """
     models = {key: i for i, key in enumerate(dict.fromkeys(job.run.load_key for job in jobs))}
     position = {job.key: i for i, job in enumerate(_shuffled(jobs))}
 
     def rank(job: Job) -> tuple[int, int, float, int]:
         cost = job.cost_s if job.run.order is Order.cost else 0.0
-        return job.round, models[job.run.load_key], cost, position[job.key]
+        model = models[job.run.load_key]
+        return job.round, -model if job.round % 2 else model, cost, position[job.key]
 
     return sorted(jobs, key=rank)
 

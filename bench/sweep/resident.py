@@ -63,7 +63,7 @@ class ResidentWorker:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.sweep.worker"],
+                [run.framework.python or sys.executable, "-m", "bench.sweep.worker"],
                 env=_environment(run, slot, theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -138,7 +138,6 @@ class ResidentWorker:
 
 def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
     ours = {
-        "PYTHONPATH": machine.python_path(),
         "PYTHONFAULTHANDLER": "1",
         FD_VARIABLE: str(fd),
     }
@@ -150,7 +149,7 @@ def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
         ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
     if limit := memory_limit_bytes(run):
         ours[MEMORY_VARIABLE] = str(limit)
-    return {**os.environ, **ours, **run.hardware.env}
+    return {**machine.child_environment(run.framework.python), **ours, **run.hardware.env}
 
 
 def memory_limit_bytes(run: RunConfig) -> int | None:
