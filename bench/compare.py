@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidSetting("folders", ", ".join(map(str, options.folders)), "name two, BASE and NEW, or one with --by")
     codes, reports, console = [], [], Console()
     for other in others:
-        matched = matching.match(base, other)
+        matched = matching.match(base, other, interleaved=bool(options.by))
         if not matched.pairs:
             raise InvalidSetting("folders", f"{base.name}, {other.name}", "no point has a result on both sides; compare sweeps of one grid")
-        found = regression.compare(matched.pairs, options.min_effect, options.trust_noisy, interleaved=bool(options.by))
+        found = regression.compare(matched.pairs, options.min_effect, options.trust_noisy, matched.interleaved, matched.round_s)
         codes.append(found.exit_code)
         reports.append(verdicts.as_json(matched, found))
         if not options.json:
@@ -84,7 +85,7 @@ def _parts(group: Group, options: argparse.Namespace) -> list[Group]:
 
 def _stem(options: argparse.Namespace, base: str, new: str) -> Path:
     folder = options.out or options.folders[-1] / "charts"
-    return Path(folder) / f"compare-{base}-{new}".replace("/", "-").replace(" ", "-")
+    return Path(folder) / "-".join(["compare", *(re.sub(r"[^\w.=+]+", "-", name).strip("-") for name in (base, new))])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,9 +6,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.analysis.regression import Pair, Side
@@ -61,10 +61,10 @@ class Group:
         return found
 
     @property
-    def time(self) -> tuple[datetime, datetime]:
-        """When the first and the last of its jobs started."""
-        started = [row["started_at"] for point in self.points for row in point.rounds.values()]
-        return min(started), max(started)
+    def round_s(self) -> float | None:
+        """The time from one round to the next, as the median point saw it; None if none was measured twice."""
+        times = [sorted(row["started_at"] for row in point.rounds.values()) for point in self.points if len(point.rounds) > 1]
+        return median((started[-1] - started[0]).total_seconds() / (len(started) - 1) for started in times) if times else None
 
     def surroundings(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = defaultdict(set)
@@ -83,14 +83,12 @@ class Matched:
     pairs: Sequence[Pair]
     unmatched: int  # points that only one side has
     differences: Mapping[str, tuple[str, str]]  # settings and surroundings that are not the same on both sides
+    interleaved: bool  # both sides are parts of one sweep, and met the same rounds
 
     @property
-    def shorter_s(self) -> float | None:
-        """How long the shorter of two sweeps took; None where both sides were measured in the same time."""
-        (base_start, base_end), (new_start, new_end) = self.base.time, self.new.time
-        if base_start <= new_end and new_start <= base_end:
-            return None
-        return min(base_end - base_start, new_end - new_start).total_seconds()
+    def round_s(self) -> float:
+        """The time from one round to the next, on the side where that is shorter; 0 if there is but one."""
+        return min(side.round_s or 0.0 for side in (self.base, self.new))
 
 
 def read(folder: Path) -> Group:
@@ -113,7 +111,7 @@ def split(group: Group, by: str) -> list[Group]:
     return [Group(name, points) for name, points in parts.items()]
 
 
-def match(base: Group, new: Group) -> Matched:
+def match(base: Group, new: Group, *, interleaved: bool) -> Matched:
     """Pair the points that agree in the grid and in whatever varies within a side; the rest of the settings may differ."""
     told_apart = sorted({key for group in (base, new) for key, values in group.values.items() if len(values) > 1} | set(GRID))
     theirs = {_identity(point, told_apart): point for point in new.points}
@@ -124,7 +122,7 @@ def match(base: Group, new: Group) -> Matched:
             shown = {key: point.settings.get(key) for key in told_apart}
             pairs.append(Pair(shown, point.side, other.side))
     unmatched = len(base.points) + len(new.points) - 2 * len(pairs)
-    return Matched(base, new, pairs, unmatched, _differences(base, new, told_apart))
+    return Matched(base, new, pairs, unmatched, _differences(base, new, told_apart), interleaved)
 
 
 def _differences(base: Group, new: Group, told_apart: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import exp, inf, log, pi, sqrt
 from statistics import fmean, median
@@ -15,8 +15,15 @@ from bench.measure.stats import t_quantile
 CONFIDENCE = 0.95  # that all intervals of the points hold together
 # With fewer quiet rounds than this, a difference may be the host's.
 _QUIET_ROUNDS = 3
+# Rounds that start this far apart are separate witnesses of a host's speed: docs/method.md.
+APART_S = 60.0
+# Of two stretches of a random walk, one after the other and seen n = 5 times each, the means differ with 2 (2 n^2 + 1) / (n (n + 1)) = 3.4
+# times the variance that is seen within one. 2/n of it is there for independent rounds, too; this is the rest.
+_WALK = 3.0
 # Var(median) / Var(mean) of many normal values; only used where one round has to speak for all.
 _MEDIAN_PENALTY = pi / 2
+# A round is left out when it lies above the median round of its point by this, and by this many times the usual scatter.
+_BURST, _FAR = 0.1, 5
 
 
 class Verdict(StrEnum):
@@ -33,6 +40,16 @@ class Side:
     rounds: Mapping[int, float]
     noisy: frozenset[int] = frozenset()
     repeats: Sequence[float] = ()  # all of them, for the case of a single round
+
+    @property
+    def above(self) -> dict[int, float]:
+        """How far each round lies above the median one, as a logarithm."""
+        middle = median(self.rounds.values())
+        return {number: log(latency_s / middle) for number, latency_s in self.rounds.items()}
+
+    def marked(self, far: float) -> Side:
+        """With the rounds marked as noisy that lie further above the median one."""
+        return replace(self, noisy=self.noisy | {number for number, above in self.above.items() if above > far})
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,7 @@ class Comparison:
     points: tuple[Change, ...]
     overall: Change
     min_effect: float
+    left_out: int = 0  # rounds, summed over points and sides, that were noisy
 
     @property
     def exit_code(self) -> int:
@@ -69,13 +87,16 @@ class Comparison:
         return 1 if Verdict.slower in verdicts else 2 if self.overall.verdict is Verdict.undecided else 0
 
 
-def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool = False, interleaved: bool = False) -> Comparison:
+def compare(
+    pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool = False, interleaved: bool = False, round_s: float = 0.0
+) -> Comparison:
     """At least one pair. `min_effect`: the smallest relative change that matters, 0.03 for 3 %.
 
     `interleaved`: both sides were measured in the same rounds of one sweep, so that what a round does to both cancels out.
+    Otherwise `round_s` is the time from one round to the next: what lasts longer, rounds cannot average away.
     """
-    samples = [_sample(pair, trust_noisy, interleaved) for pair in pairs]
-    spread = _pooled(samples)
+    samples = [_sample(pair, interleaved) for pair in (map(_trusted, pairs) if trust_noisy else _without_bursts(pairs))]
+    spread = _pooled(samples, round_s)
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
     points = []
     for pair, sample in zip(pairs, samples, strict=True):
@@ -83,7 +104,22 @@ def compare(pairs: Sequence[Pair], min_effect: float = 0.03, trust_noisy: bool =
         change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
         points.append(_named(change, pair))
     trusted = [sample for sample in samples if not sample.noisy] or samples
-    return Comparison(tuple(points), _overall(trusted, min_effect), min_effect)
+    left_out = sum(_left_out(pair, sample) for pair, sample in zip(pairs, samples, strict=True))
+    return Comparison(tuple(points), _overall(trusted, min_effect, round_s), min_effect, left_out)
+
+
+def _trusted(pair: Pair) -> Pair:
+    return replace(pair, base=replace(pair.base, noisy=frozenset()), new=replace(pair.new, noisy=frozenset()))
+
+
+def _without_bursts(pairs: Sequence[Pair]) -> list[Pair]:
+    """With the rounds marked as noisy that took far longer than their like: a neighbour on the same core leaves no other trace.
+
+    What is far depends on how the rounds of all points scatter (median absolute deviation), so that steady scatter is never cut off.
+    """
+    distances = [abs(above) for pair in pairs for side in (pair.base, pair.new) for above in side.above.values()]
+    far = max(log(1 + _BURST), _FAR * 1.4826 * median(distances))
+    return [replace(pair, base=pair.base.marked(far), new=pair.new.marked(far)) for pair in pairs]
 
 
 @dataclass(frozen=True)
@@ -126,21 +162,21 @@ class _Sample:
         return sum(1 / len(side) for side in self.sides.values()) * (_MEDIAN_PENALTY if self.single_round else 1)
 
 
-def _sample(pair: Pair, trust_noisy: bool, interleaved: bool) -> _Sample:
+def _sample(pair: Pair, interleaved: bool) -> _Sample:
     common = pair.base.rounds.keys() & pair.new.rounds.keys()
     if interleaved and len(common) >= 2:
-        return _within_rounds(pair, sorted(common), trust_noisy)
+        return _within_rounds(pair, sorted(common))
     single = min(len(pair.base.rounds), len(pair.new.rounds)) < 2
     used, noisy = [], False
     for side in (pair.base, pair.new):
-        rounds, enough = _quiet(list(side.rounds), frozenset() if trust_noisy else side.noisy)
+        rounds, enough = _quiet(list(side.rounds), side.noisy)
         noisy = noisy or not enough
         used.append(_logs(side, rounds, single))
     return _Sample(used[0], used[1], single, noisy)
 
 
-def _within_rounds(pair: Pair, rounds: Sequence[int], trust_noisy: bool) -> _Sample:
-    rounds, enough = _quiet(rounds, frozenset() if trust_noisy else pair.base.noisy | pair.new.noisy)
+def _within_rounds(pair: Pair, rounds: Sequence[int]) -> _Sample:
+    rounds, enough = _quiet(rounds, pair.base.noisy | pair.new.noisy)
     ratios = {number: log(pair.new.rounds[number] / pair.base.rounds[number]) for number in rounds}
     return _Sample({}, ratios, single_round=False, noisy=not enough)
 
@@ -150,6 +186,12 @@ def _quiet(rounds: Sequence[int], noisy: frozenset[int]) -> tuple[Sequence[int],
     quiet = [number for number in rounds if number not in noisy]
     enough = len(quiet) >= min(_QUIET_ROUNDS, len(rounds))
     return (quiet if enough else rounds), enough
+
+
+def _left_out(pair: Pair, sample: _Sample) -> int:
+    if sample.single_round:
+        return 0
+    return len(pair.base.rounds) + len(pair.new.rounds) - len(sample.new) - len(sample.base or sample.new)
 
 
 def _logs(side: Side, rounds: Sequence[int], single: bool) -> dict[Any, float]:
@@ -164,16 +206,16 @@ class _Spread:
     df: float
     variance_of_round_mean: float  # of the mean over all points in one round, times the number of points
     df_of_rounds: float
-    lasting: float = 0.0  # variance of a difference by what lasts longer than a sweep: no number of rounds averages it out
+    lasting: float = 0.0  # variance of a difference by what lasts longer than a round: no number of rounds averages it out
 
 
-def _pooled(samples: Sequence[_Sample]) -> _Spread:
+def _pooled(samples: Sequence[_Sample], round_s: float) -> _Spread:
     """What all points together tell about the spread of one.
 
     Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
     split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
-    of freedom of the sum. What they share may well be there for a whole sweep, so that of two sweeps,
-    measured apart, one may have all of it and the other nothing.
+    of freedom of the sum. What they share lasts, and if rounds follow each other fast, they are not as many
+    witnesses either: of two sweeps, measured apart, one may have had all of a good minute.
     """
     total_df = sum(sample.df for sample in samples)
     if not total_df:
@@ -184,13 +226,16 @@ def _pooled(samples: Sequence[_Sample]) -> _Spread:
         for key, value in sample.residuals.items():
             by_round[key].append(value)
     shared_df = max(1, len(by_round) - len({name for name, _ in by_round}))
+    apart = samples[0].base and not samples[0].single_round
+    closeness = _WALK * max(0.0, 1 - round_s / APART_S) if apart else 0.0
     if len(samples) == 1 or shared_df >= total_df or squares == 0:
-        return _Spread(_typical(samples), total_df, squares / total_df, total_df)
+        variance = squares / total_df  # of one point nobody can tell which part of it lasts
+        return _Spread(_typical(samples), total_df, variance, total_df, closeness * variance)
     shared = sum(len(values) * fmean(values) ** 2 for values in by_round.values())
     rest, rest_df = max(0.0, squares - shared), total_df - shared_df
-    lasting = max(0.0, shared / shared_df - rest / rest_df) / len(samples)
-    if samples[0].base and lasting:
-        return _Spread(_typical(samples), shared_df, shared / shared_df, shared_df, 2 * lasting)
+    lasting = closeness * max(0.0, shared / shared_df - rest / rest_df) / len(samples)
+    if lasting:
+        return _Spread(_typical(samples), shared_df, shared / shared_df, shared_df, lasting)
     df = squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
     return _Spread(_typical(samples), df, shared / shared_df, shared_df)
 
@@ -204,9 +249,9 @@ def _typical(samples: Sequence[_Sample]) -> float:
     return median(sample.variance / (1 - 2 / (9 * sample.df)) ** 3 for sample in usable)
 
 
-def _overall(samples: Sequence[_Sample], min_effect: float) -> Change:
+def _overall(samples: Sequence[_Sample], min_effect: float, round_s: float) -> Change:
     """The geometric mean over all points, with the rounds as units."""
-    spread = _pooled(samples)
+    spread = _pooled(samples, round_s)
     weight = fmean(sample.weight for sample in samples) / len(samples)
     half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight + spread.lasting)
     difference = fmean(sample.difference for sample in samples)

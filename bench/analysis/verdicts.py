@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.matching import GRID, Matched
-from bench.analysis.regression import Change, Comparison, Verdict
+from bench.analysis.regression import APART_S, Change, Comparison, Verdict
 from bench.units import format_seconds
 
 _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "default", Verdict.undecided: "yellow"}
 _SHORT = {"batch_size": "batch", "input_tokens": "in", "output_tokens": "out"}
 _MOST_DIFFERENCES = 12
-_SHORT_SWEEP_S = 60  # neighbours on a shared host come and go within seconds to minutes: docs/method.md
 
 
 def print_comparison(matched: Matched, found: Comparison, console: Console) -> None:
@@ -53,6 +52,7 @@ def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
         "overall": _change_as_json(found.overall),
         "points": [_change_as_json(change) for change in found.points],
         "unmatched": matched.unmatched,
+        "left_out": found.left_out,
         "differences": {key: {"base": base, "new": new} for key, (base, new) in matched.differences.items()},
     }
 
@@ -126,10 +126,15 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
         lines.append(
             "The host was noisy, so that no difference counts there; measure with noise=wait or noise=retry, or pass --trust-noisy."
         )
-    if matched.shorter_s is not None and matched.shorter_s < _SHORT_SWEEP_S:
+    if not matched.interleaved and "one round" not in notes and matched.round_s < APART_S:
         lines.append(
-            f"One of the sweeps took {matched.shorter_s:.0f} s: what lasts longer on a host is in no interval. More rounds or repeats "
-            "show more of it; in one sweep with both sides, compared with --by, it cancels out."
+            f"The rounds follow each other within {matched.round_s:.0f} s, and a host has good and bad minutes: the intervals allow "
+            f"for it. They get narrower with more repeats, until a round takes {APART_S:.0f} s, and in one sweep with both sides, "
+            "compared with --by."
+        )
+    if found.left_out:
+        lines.append(
+            f"{found.left_out} of the points' rounds are left out: the host was noisy then, or they took far longer than the others."
         )
     if matched.unmatched:
         lines.append(f"{matched.unmatched} points have a result on one side only, and are left out.")
