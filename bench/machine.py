@@ -114,7 +114,7 @@ def _ask(python: str) -> dict[str, Any]:
         problem = f"cannot be started ({error.strerror}); name the python of an environment, as in .venv/bin/python"
         raise InvalidSetting("framework.python", python, problem) from error
     except (subprocess.SubprocessError, ValueError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        said = ((getattr(error, "stderr", None) or "").strip() or str(error)).splitlines()[-1]
         problem = f"cannot run this program ({said}); install llm-bench-sweep {__version__} in that environment, too"
         raise InvalidSetting("framework.python", python, problem) from error
     return told
@@ -163,7 +163,7 @@ def child_environment(python: str | None = None) -> dict[str, str]:
 
     The other one brings its own packages, and must not find ours: a checkout is shown to it, an installed package is not.
     """
-    if python and Path(psutil.__file__).is_relative_to(_ROOT):
+    if python and Path(psutil.__file__).parents[1] == _ROOT:
         shown = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder != str(_ROOT)]
         return {**os.environ, "PYTHONPATH": os.pathsep.join(shown)}
     return {**os.environ, "PYTHONPATH": python_path()}

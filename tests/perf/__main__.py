@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bench import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
@@ -41,7 +41,7 @@ def main() -> None:
     console = Console()
     console.print(machine.describe().summary)
     found = [figure for name in arguments.names or FIGURES for figure in FIGURES[name]()]
-    table = Table("figure", "measured", "bound", "kept")
+    table = Table(Column("figure", ratio=1), Column("measured", max_width=16), Column("bound", max_width=12), "kept", expand=True)
     for figure in found:
         table.add_row(figure.what, figure.value, figure.bound, figure.verdict)
     console.print(table)

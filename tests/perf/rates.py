@@ -33,7 +33,7 @@ class Repeat:
     around: Disturbance
 
 
-def error_rates(seconds: float = 660, tries: int = 300) -> list[Figure]:
+def error_rates(seconds: float = 900, tries: int = 300) -> list[Figure]:
     """The figures for `make perf`: on recorded repeats, on those of the small model right now, and on pure noise of 1.5 %."""
     recorded = {f"recorded, {file.stem}": load(file) for file in sorted(RECORDED.glob("*.json"))}
     series = {**recorded, "the small model now": record(seconds), "1.5 % noise": gaussian()}
