@@ -197,7 +197,7 @@ def record(seconds: float) -> list[Repeat]:
     return [Repeat(latency_s, around) for latency_s, around in zip(seen.latencies_s, seen.around, strict=True)]
 
 
-def gaussian(count: int = 20_000, spread: float = 0.015) -> list[Repeat]:
+def gaussian(count: int = 600, spread: float = 0.015) -> list[Repeat]:
     rng = random.Random(4)
     return [Repeat(rng.lognormvariate(0, spread), _QUIET) for _ in range(count)]
 
