@@ -193,6 +193,15 @@ def test_a_round_that_took_far_longer_than_its_like_is_left_out_and_told() -> No
     assert found.left_out == 2
 
 
+def test_a_noisy_point_neither_shows_its_bursts_nor_blurs_the_others() -> None:
+    base, new = sides(steady(0), 6, 5), sides(steady(0), 6, 5)
+    new[2] = replace(new[2], rounds={**new[2].rounds, 3: 1.4, 4: 1.4}, noisy=frozenset({2, 3, 4}))
+    found = regression.compare([Pair({}, a, b) for a, b in zip(base, new, strict=True)])
+    assert found.points[2].notes == ("noisy",)
+    assert found.points[2].ratio == pytest.approx(1, abs=0.01)
+    assert {change.verdict for change in found.points if not change.notes} == {Verdict.same}
+
+
 def test_scatter_alone_leaves_no_round_out() -> None:
     rng = random.Random(9)
     assert compared(lambda *_: rng.gauss(0, 0.1), lambda *_: rng.gauss(0, 0.1), points=30).left_out <= 3  # of 300

@@ -96,14 +96,14 @@ def compare(
     Otherwise `round_s` is the time from one round to the next: what lasts longer, rounds cannot average away.
     """
     samples = [_sample(pair, interleaved) for pair in (map(_trusted, pairs) if trust_noisy else _without_bursts(pairs))]
-    spread = _pooled(samples, round_s)
+    trusted = [sample for sample in samples if not sample.noisy] or samples
+    spread = _pooled(trusted, round_s)
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
     points = []
     for pair, sample in zip(pairs, samples, strict=True):
         half = t_quantile(confidence, spread.df) * sqrt(max(sample.variance, spread.variance) * sample.weight + spread.lasting)
         change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
         points.append(_named(change, pair))
-    trusted = [sample for sample in samples if not sample.noisy] or samples
     left_out = sum(_left_out(pair, sample) for pair, sample in zip(pairs, samples, strict=True))
     return Comparison(tuple(points), _overall(trusted, min_effect, round_s), min_effect, left_out)
 
@@ -136,7 +136,7 @@ class _Sample:
 
     @property
     def difference(self) -> float:
-        centre = median if self.single_round else fmean
+        centre = median if self.single_round or self.noisy else fmean
         return centre(self.new.values()) - (centre(self.base.values()) if self.base else 0.0)
 
     @property
