@@ -18,6 +18,7 @@ from bench.units import format_seconds
 
 _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "default", Verdict.undecided: "yellow"}
 _SHORT = {"batch_size": "batch", "input_tokens": "in", "output_tokens": "out"}
+_MARKS = {"noisy": " ~"}  # in the table, where words would not fit
 _MOST_DIFFERENCES = 12
 
 
@@ -114,7 +115,7 @@ def _cells(change: Change) -> tuple[str | Text, ...]:
     interval = f"{100 * (change.low - 1):+.1f} to {_percent(change.high)}" if isfinite(change.high) else "unknown"
     times = [format_seconds(value) if value is not None else "" for value in (change.base_s, change.new_s)]
     verdict = Text(str(change.verdict), _COLOURS[change.verdict])
-    return (*times, _percent(change.ratio), interval, verdict.append("".join(f", {note}" for note in change.notes), "dim"))
+    return (*times, _percent(change.ratio), interval, verdict.append("".join(_MARKS.get(note, f", {note}") for note in change.notes), "dim"))
 
 
 def _remarks(matched: Matched, found: Comparison) -> list[str]:
@@ -124,7 +125,7 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
         lines.append("One round does not show how much runs differ: only large changes count. Measure with rounds=5 for small ones.")
     if "noisy" in notes:
         lines.append(
-            "The host was noisy, so that no difference counts there; measure with noise=wait or noise=retry, or pass --trust-noisy."
+            "~: the host was noisy there, so that no difference counts; measure with noise=wait or noise=retry, or pass --trust-noisy."
         )
     if not matched.interleaved and "one round" not in notes and matched.round_s < APART_S:
         lines.append(
