@@ -114,13 +114,8 @@ def _limits(found: Comparison, width: float) -> tuple[float, float]:
 def _cells(change: Change) -> tuple[str | Text, ...]:
     interval = f"{100 * (change.low - 1):+.1f} to {_percent(change.high)}" if isfinite(change.high) else "unknown"
     times = [format_seconds(value) if value is not None else "" for value in (change.base_s, change.new_s)]
-    verdict = Text(str(change.verdict), _COLOURS[change.verdict])
-    return (
-        *times,
-        _percent(change.ratio),
-        interval,
-        verdict.append("".join(_MARKS.get(note, f", {note}") for note in change.notes), "dim"),
-    )
+    notes = "".join(_MARKS.get(note, f", {note}") for note in change.notes)
+    return (*times, _percent(change.ratio), interval, Text(str(change.verdict), _COLOURS[change.verdict]).append(notes, "dim"))
 
 
 def _remarks(matched: Matched, found: Comparison) -> list[str]:
