@@ -95,7 +95,7 @@ def compare(
     `interleaved`: both sides were measured in the same rounds of one sweep, so that what a round does to both cancels out.
     Otherwise `round_s` is the time from one round to the next: what lasts longer, rounds cannot average away.
     """
-    samples = [_sample(pair, interleaved) for pair in (map(_trusted, pairs) if trust_noisy else _without_bursts(pairs))]
+    samples = [_sample(pair, interleaved) for pair in (map(_taken_as_quiet, pairs) if trust_noisy else _without_bursts(pairs))]
     trusted = [sample for sample in samples if not sample.noisy] or samples
     spread = _pooled(trusted, round_s)
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
@@ -105,10 +105,10 @@ def compare(
         change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
         points.append(_named(change, pair))
     left_out = sum(_left_out(pair, sample) for pair, sample in zip(pairs, samples, strict=True))
-    return Comparison(tuple(points), _overall(trusted, min_effect, round_s), min_effect, left_out)
+    return Comparison(tuple(points), _overall(trusted, spread, min_effect), min_effect, left_out)
 
 
-def _trusted(pair: Pair) -> Pair:
+def _taken_as_quiet(pair: Pair) -> Pair:
     return replace(pair, base=replace(pair.base, noisy=frozenset()), new=replace(pair.new, noisy=frozenset()))
 
 
@@ -249,9 +249,8 @@ def _typical(samples: Sequence[_Sample]) -> float:
     return median(sample.variance / (1 - 2 / (9 * sample.df)) ** 3 for sample in usable)
 
 
-def _overall(samples: Sequence[_Sample], min_effect: float, round_s: float) -> Change:
+def _overall(samples: Sequence[_Sample], spread: _Spread, min_effect: float) -> Change:
     """The geometric mean over all points, with the rounds as units."""
-    spread = _pooled(samples, round_s)
     weight = fmean(sample.weight for sample in samples) / len(samples)
     half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight + spread.lasting)
     difference = fmean(sample.difference for sample in samples)

@@ -46,7 +46,6 @@ class Series:
     def __init__(self, name: str, repeats: Sequence[Repeat]) -> None:
         self.name, self.repeats = name, repeats
         self.repeat_s = fmean(repeat.latency_s for repeat in repeats)
-        self.seconds = self.repeat_s * len(repeats)
         self._jobs: dict[tuple[int, int], tuple[float, bool]] = {}
 
     def job(self, start: int, count: int) -> tuple[float, bool]:
@@ -109,8 +108,8 @@ class _Seen:
 
 
 def figures_for(series: Series, tries: int) -> list[Figure]:
-    longest = series.seconds / series.repeat_s / 2 / _ROUNDS  # so that two sweeps see nothing twice
-    layouts = [layout for layout in (SHORT, TWO_SWEEPS, ONE_SWEEP) if layout.points * layout.repeats <= longest]
+    most = len(series.repeats) / 2 / _ROUNDS  # in a round of one side, so that the two see nothing twice
+    layouts = [layout for layout in (SHORT, TWO_SWEEPS, ONE_SWEEP) if layout.points * layout.repeats <= most]
     held = {
         "95 % interval of 7 repeats": coverage(series.repeats, tries),
         "95 % interval over 5 rounds": coverage_of_rounds(series.repeats, tries),
