@@ -13,8 +13,8 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.machine import Machine
-    from bench.measure.ceilings import HostCeilings
+    from bench.host.ceilings import HostCeilings
+    from bench.host.machine import Machine
 
 _ABOUT = """\
 Describes this host and measures its ceilings: memory bandwidth with all
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def show(fresh: bool, as_json: bool) -> None:
     from rich.console import Console
 
-    from bench import machine
-    from bench.measure import ceilings
+    from bench.host import ceilings, machine
 
     host = machine.describe()
     messages = Console(stderr=True)

@@ -19,12 +19,12 @@ from rich.console import Console
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench import __version__
+from bench.compose.command_line import for_hydra
+from bench.compose.composer import CONF, explain, register_schemas, to_run_config
+from bench.compose.help import help_page
 from bench.config import MAX_BATCH, RunConfig
 from bench.errors import BenchError, PointsFailed
-from bench.machine import COMMAND_VARIABLE
-from bench.sweep.command_line import for_hydra
-from bench.sweep.compose import CONF, explain, register_schemas, to_run_config
-from bench.sweep.help import help_page
+from bench.host.machine import COMMAND_VARIABLE
 
 if TYPE_CHECKING:
     from bench.sweep.conductor import Placement

@@ -15,7 +15,7 @@ import numpy as np
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig, Weights
 from bench.frameworks import make_framework
 from bench.measure.point import Measurement
-from bench.sweep.resident import ResidentWorker, Slot
+from bench.worker.resident import ResidentWorker, Slot
 
 LLAMA = {
     "model_type": "llama",
@@ -97,7 +97,7 @@ def measured(run: RunConfig, folder: Path, on_repeat: Callable[[ResidentWorker],
 def save_pretrained(folder: Path, architecture: dict[str, Any] | None = None, vocab_size: int = 8192) -> Path:
     """Save a model with random weights, and the embedded tokenizer, as save_pretrained leaves it."""
     from bench.data import embedded_tokenizer
-    from bench.frameworks import models
+    from bench.frameworks.transformers import models
 
     sizes = {**(architecture or LLAMA), "vocab_size": vocab_size}
     models.build(ModelConfig(name="saved", architecture=sizes), "cpu", seed=3).save_pretrained(folder)

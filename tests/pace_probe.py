@@ -17,7 +17,7 @@ from bench.config import Dtype
 from bench.frameworks.hf import HuggingFace
 from bench.frameworks.hf import Settings as HfSettings
 from bench.frameworks.pace import KVCacheType, Settings, SpecConfig
-from bench.machine import cache_folder
+from bench.host.machine import cache_folder
 from tests.engines import LLAMA, PROMPTS, SMALL, generated, loaded, point, save_pretrained
 
 FAMILIES = ("llama", "opt", "qwen3", "phi3")

@@ -7,6 +7,7 @@ from dataclasses import fields
 from enum import EnumType
 from typing import Any
 
+from bench.compose.help import declared
 from bench.config import (
     DataConfig,
     FrameworkConfig,
@@ -21,7 +22,6 @@ from bench.frameworks import FRAMEWORKS, settings_by_name
 from bench.frameworks.pace import SpecConfig
 from bench.results import COLUMNS
 from bench.sweep.conductor import Placement
-from bench.sweep.help import declared
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

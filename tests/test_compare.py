@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from bench import compare, machine
+from bench import compare
 from bench.analysis import matching, regression, verdicts
 from bench.analysis.regression import Comparison, Pair, Side, Verdict
 from bench.config import ModelConfig, RunConfig
 from bench.frameworks.fake import Settings
-from bench.measure.host import Disturbance
+from bench.host import machine
+from bench.host.disturbance import Disturbance
 from bench.measure.point import Measurement
 from bench.results import Row, Status, Store
 from bench.roofline import ModelShape

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from bench import sweep
+from bench.compose.composer import CONF, register_schemas, to_run_config
+from bench.compose.grid import compose_sweep
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.sweep.compose import CONF, register_schemas, to_run_config
-from bench.sweep.grid import compose_sweep
 from tests.conftest import ROOT
 
 NEEDS = {"model=pretrained": ["model.path=some/model"]}

@@ -16,7 +16,7 @@ from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, engin
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
 from bench.roofline import shape_of
-from bench.sweep.resident import JobLost, ResidentWorker
+from bench.worker.resident import JobLost, ResidentWorker
 from tests.engines import LLAMA, measured, point, save_pretrained, sharded_logits
 
 needs_deepspeed = pytest.mark.skipif(

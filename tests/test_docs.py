@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from bench import compare, convert, hardware, report, sweep
+from bench.compose.help import declared
 from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks import FRAMEWORKS, settings_by_name
 from bench.frameworks.base import Framework
-from bench.sweep.help import declared
 from tests import reference_page
 from tests.conftest import ROOT, fake_run
 

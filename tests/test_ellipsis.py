@@ -2,8 +2,8 @@
 
 import pytest
 
+from bench.compose.ellipsis import expand
 from bench.errors import SeriesError
-from bench.sweep.ellipsis import expand
 
 
 @pytest.mark.parametrize(

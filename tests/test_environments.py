@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import machine
 from bench.analysis import tables
+from bench.host import machine
 from bench.results import Row, Store
 from tests.conftest import ROOT, Command
 
@@ -42,7 +42,7 @@ def test_two_environments_in_one_sweep_and_compared(bench_run: Command, other_py
     ran = bench_run(*FAST, f"framework.python={sys.executable},{other_python}", "rounds=3", "framework.step_s=0.01")
     assert ran.returncode == 0, ran.stderr
     assert "6 jobs to run, 4 model loads" in ran.stdout
-    assert "bench.sweep.worker" in (tmp_path / "ran").read_text()
+    assert "bench.worker.child" in (tmp_path / "ran").read_text()
     found = {json.loads(row["config"])["framework"]["python"]: row for row in rows(tmp_path)}
     assert found[str(other_python)]["torch"] == "9.9.9"
     assert found[sys.executable]["torch"] == machine.describe().packages["torch"]

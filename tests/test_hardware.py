@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import hardware, machine
+from bench import hardware
 from bench.config import ModelConfig, RunConfig
 from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.hf import Settings
-from bench.measure import ceilings
-from bench.measure.ceilings import CeilingKeeper, DeviceCeilings, HostCeilings, NoCeilings
+from bench.host import ceilings, machine
+from bench.host.ceilings import CeilingKeeper, DeviceCeilings, HostCeilings, NoCeilings
 from bench.measure.limits import limits
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of

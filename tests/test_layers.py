@@ -16,9 +16,12 @@ BENCH = ROOT / "bench"
 LEVELS: list[set[str]] = [
     {"errors", "units", "data"},
     {"config"},
-    {"machine", "roofline", "results"},
+    {"results", "roofline"},
+    {"host"},
     {"frameworks"},
     {"measure"},
+    {"worker"},
+    {"compose"},
     {"sweep"},
     {"analysis", "importers"},
     {"run", "report", "compare", "convert", "hardware", "plots"},
@@ -60,7 +63,7 @@ def test_imports_point_down(path: Path) -> None:
         ("bench, bench.sweep", {"hydra", "numpy", "pandas", "rich", "pyarrow"}),
         ("bench.run", {"torch", "transformers", "pandas", "seaborn", "matplotlib", "pyarrow"}),
         ("bench.sweep.conductor", {"torch", "transformers", "pandas", "seaborn", "matplotlib"}),
-        ("bench.sweep.worker", {"pandas", "seaborn", "matplotlib", "hydra", "omegaconf"}),
+        ("bench.worker.child", {"pandas", "seaborn", "matplotlib", "hydra", "omegaconf"}),
         ("bench.analysis", {"torch", "transformers"}),
     ],
 )

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench.measure import gpu
-from bench.measure.gpu import read_gpus
-from bench.measure.monitors import SystemMonitor
+from bench.host import gpu
+from bench.host.gpu import read_gpus
+from bench.host.monitors import SystemMonitor
 from bench.measure.streamers import FirstTokenTimerStreamer, TokenLatencyStreamer
 
 

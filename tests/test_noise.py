@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure import noise as noise_module
-from bench.measure.host import Disturbance, HostReader, between
-from bench.measure.noise import noise, wait_until_quiet
+from bench.host import noise as noise_module
+from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.noise import noise, wait_until_quiet
 from bench.results import Store
 from bench.sweep.plan import Job, with_retries
 from tests.conftest import Command, fake_run

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from bench import machine
 from bench.config import Device, Dtype, GenerationConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import pace
 from bench.frameworks.pace import KVCacheType, Pace, Settings, SpecConfig
+from bench.host import machine
 from bench.results import Status
-from bench.sweep.resident import JobLost
+from bench.worker.resident import JobLost
 from tests.engines import measured, point
 from tests.pace_probe import FAMILIES
 

@@ -8,7 +8,7 @@ from bench.config import Order, Rerun
 from bench.results import Row, Status
 from bench.sweep.local import slots
 from bench.sweep.plan import Job, Ledger, estimated_s, make_plan, with_probes
-from bench.sweep.resident import Slot
+from bench.worker.resident import Slot
 from tests.conftest import fake_run
 
 

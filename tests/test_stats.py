@@ -11,9 +11,9 @@ import pytest
 from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.fake import Fake
+from bench.host.noise import drift
 from bench.measure.point import Measurement, measure
 from bench.measure.stats import (
-    drift,
     enough_repeats,
     enough_warmups,
     geometric_interval,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.compose.composer import CONF
+from bench.compose.help import help_page
 from bench.results import Store
-from bench.sweep.compose import CONF
-from bench.sweep.help import help_page
 from tests.conftest import ROOT, Command
 
 FAST = ("framework=fake", "num_runs=2", "warmup_runs=1", "input_tokens=8", "output_tokens=4", "report=false")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.sweep.grid import compose_sweep
+from bench.compose.grid import compose_sweep
 from tests.conftest import ROOT
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig
-from bench.frameworks import models, saved, tp_plan
 from bench.frameworks.deepspeed_tp import FAMILIES, Settings, Shard
 from bench.frameworks.hf import HuggingFace, TpPlan
 from bench.frameworks.hf import Settings as HfSettings
 from bench.frameworks.ranks import Ranks
+from bench.frameworks.transformers import models, saved, tp_plan
 from tests.engines import SMALL
 
 PLANNED = ("llama", "qwen3", "mixtral", "phi3")
@@ -38,7 +38,7 @@ class DeepSpeedRank(Shard):
     """A rank that tells its logits, for one model after the other."""
 
     def logits(self, run: RunConfig) -> tuple[NDArray[np.float32], int]:
-        from bench.frameworks import shards
+        from bench.frameworks.transformers import shards
 
         model = shards.load(run, "cpu", self._settings.tp, kernel_inject=False)
         return logits_of(model), models.count(model)

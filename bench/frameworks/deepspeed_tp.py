@@ -14,10 +14,10 @@ from typing import Any
 
 from bench.config import FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks import models
 from bench.frameworks.base import Framework, OnStep, Tokens
-from bench.frameworks.generate import generate
-from bench.frameworks.parallel import Parallel, enter, refuse_devices, refuse_heads, tell_rank
+from bench.frameworks.transformers import models
+from bench.frameworks.transformers.generate import generate
+from bench.frameworks.transformers.parallel import Parallel, enter, refuse_devices, refuse_heads, tell_rank
 from bench.roofline import ModelShape
 
 # Families whose shards were compared with the whole model; AutoTP takes others too, and gets some of them wrong.
@@ -83,7 +83,7 @@ class Shard:
         models.quiet()
         self._device = enter(self._run, self._settings.tp, self._rank)
         self._join()
-        from bench.frameworks import shards
+        from bench.frameworks.transformers import shards
 
         self._model = shards.load(self._run, self._device, self._settings.tp, self._settings.kernel_inject)
         config = models.config_of(self._run.model)

@@ -9,11 +9,11 @@ from typing import Any, Optional
 
 from bench.config import FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks import decode_loop, models, tp_plan
 from bench.frameworks.base import Framework, OnStep, Tokens
-from bench.frameworks.generate import generate
-from bench.frameworks.parallel import Parallel, enter
-from bench.frameworks.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
+from bench.frameworks.transformers import decode_loop, models, tp_plan
+from bench.frameworks.transformers.generate import generate
+from bench.frameworks.transformers.parallel import Parallel, enter
+from bench.frameworks.transformers.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
 from bench.roofline import ModelShape
 
 

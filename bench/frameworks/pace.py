@@ -9,12 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Optional
 
-from bench import machine
 from bench.config import Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
-from bench.frameworks import models, saved
 from bench.frameworks.base import OnStep, Tokens
-from bench.frameworks.generate import StepStreamer
+from bench.frameworks.transformers import models, saved
+from bench.frameworks.transformers.generate import StepStreamer
+from bench.host import machine
 from bench.roofline import ModelShape
 
 _BACKENDS = ("NATIVE", "JIT", "TPP", "IMBPS", "AOCLDLP")

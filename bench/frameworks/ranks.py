@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from bench.frameworks.failure import Failed, Failure, of_death, of_exception, oom_kills
-from bench.machine import die_with_parent
+from bench.host.machine import die_with_parent
 
 # A rank that fails alone leaves the others inside a collective that never ends, and only the end of the process
 # gets its main thread out of there. So long they have to fail, too.

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.sweep.grid import typed
+from bench.compose.grid import typed
 
 HEADER = "# @package _global_"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.config import RunConfig
-from bench.measure.ceilings import HostCeilings
+from bench.host.ceilings import HostCeilings
 from bench.measure.point import Measurement
 from bench.roofline import ModelShape, decode_bytes, mean_context, prefill_flops, seconds_at
 

@@ -14,9 +14,9 @@ import psutil
 from bench.config import RunConfig
 from bench.errors import Unsupported
 from bench.frameworks.base import Framework, Tokens
+from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.monitors import PeakMemory, uses_gpu
 from bench.measure.clock import Clock, Stopwatch
-from bench.measure.host import Disturbance, HostReader, between
-from bench.measure.monitors import PeakMemory, uses_gpu
 from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.workload import Prompts, prompts_for
 from bench.roofline import ModelShape

@@ -93,19 +93,6 @@ def marks(latencies_s: Sequence[float]) -> list[str]:
     return found
 
 
-def drift(latencies_s: Sequence[float]) -> float | None:
-    """Relative change from the first third to the last, where the repeats have a trend (Mann-Kendall test, 1 %); else None."""
-    count = len(latencies_s)
-    if count < FEWEST_REPEATS:
-        return None
-    rises = sum((later > earlier) - (later < earlier) for i, earlier in enumerate(latencies_s) for later in latencies_s[i + 1 :])
-    spread = sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    if (abs(rises) - 1) / spread < 2.576:
-        return None
-    third = count // 3
-    return median(latencies_s[-third:]) / median(latencies_s[:third]) - 1
-
-
 def t_quantile(confidence: float, df: float) -> float:
     """The t that a t-distributed value stays within, on both sides, with this confidence.
 

@@ -18,9 +18,9 @@ def run(*arguments: str, **settings: Any) -> Path:
     """
     from rich.console import Console
 
+    from bench.compose.grid import typed
     from bench.errors import InvalidSetting, PointsFailed
     from bench.sweep.conductor import run_sweep
-    from bench.sweep.grid import typed
 
     for argument in arguments:
         if argument.lstrip("+").startswith("hydra.launcher"):
@@ -40,10 +40,10 @@ def points(*arguments: str) -> list[RunConfig]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
 
+    from bench.compose.command_line import for_hydra
+    from bench.compose.composer import explain
+    from bench.compose.grid import compose_sweep
     from bench.errors import BenchError
-    from bench.sweep.command_line import for_hydra
-    from bench.sweep.compose import explain
-    from bench.sweep.grid import compose_sweep
 
     try:
         return compose_sweep(for_hydra(arguments)[1:])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bench import machine
+from bench.host import machine
 from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.outcome import Outcome, Surroundings, to_row

@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import machine
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName
-from bench.machine import Machine
-from bench.measure.ceilings import CeilingKeeper
+from bench.host import machine
+from bench.host.ceilings import CeilingKeeper
+from bench.host.machine import Machine
 from bench.results import Row, Store
 from bench.sweep.claims import Claims
 from bench.sweep.cluster import collect
@@ -22,8 +22,8 @@ from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.local import run_locally
 from bench.sweep.plan import DONE_COLUMNS, JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
-from bench.sweep.resident import Slot
 from bench.sweep.sigterm import on_sigterm
+from bench.worker.resident import Slot
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bench import machine
 from bench.config import NoisePolicy
-from bench.measure.ceilings import CeilingKeeper
-from bench.measure.monitors import SystemMonitor
-from bench.measure.noise import wait_until_quiet
+from bench.host import machine
+from bench.host.ceilings import CeilingKeeper
+from bench.host.monitors import SystemMonitor
+from bench.host.noise import wait_until_quiet
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job, JobKey, Ledger, predicted_bytes, with_probes, with_retries
-from bench.sweep.resident import JobLost, ResidentWorker, Slot, memory_limit_bytes
 from bench.units import format_bytes
+from bench.worker.resident import JobLost, ResidentWorker, Slot, memory_limit_bytes
 
 
 class Observer(Protocol):

@@ -7,10 +7,10 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bench import machine
+from bench.host import machine
 from bench.sweep.group import GroupRunner
 from bench.sweep.plan import Job
-from bench.sweep.resident import Slot
+from bench.worker.resident import Slot
 
 MakeRunner = Callable[[Slot], GroupRunner]
 

@@ -10,13 +10,14 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from bench import __version__, machine
+from bench import __version__
 from bench.config import MAX_BATCH, Device, RunConfig, canonical_json
-from bench.machine import COMMAND_VARIABLE, Machine
-from bench.measure.ceilings import HostCeilings
+from bench.host import machine
+from bench.host.ceilings import HostCeilings
+from bench.host.machine import COMMAND_VARIABLE, Machine
+from bench.host.monitors import History
+from bench.host.noise import noise
 from bench.measure.limits import limits
-from bench.measure.monitors import History
-from bench.measure.noise import noise
 from bench.measure.point import Measurement
 from bench.measure.stats import marks, median, median_interval, percentile
 from bench.results import SCHEMA_VERSION, Row, Status

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import machine
 from bench.errors import InvalidSetting, MissingExtra
+from bench.host import machine
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
 from bench.sweep.outcome import Outcome

@@ -32,8 +32,8 @@ class ResidentLauncher(Launcher):
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from bench.compose.composer import Composer
         from bench.run import run_points
-        from bench.sweep.compose import Composer
         from bench.sweep.conductor import Placement
 
         composer = Composer(self.hydra_context.config_loader, self.config)

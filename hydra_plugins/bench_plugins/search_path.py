@@ -8,7 +8,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 class OwnConfigs(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from bench.sweep.compose import CONF
+        from bench.compose.composer import CONF
 
         own = Path.cwd() / "conf"
         if own.is_dir() and own.resolve() != CONF.resolve():

@@ -28,7 +28,7 @@ class SeriesSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: List[str]) -> Any:
-        from bench.sweep.grid import grid
+        from bench.compose.grid import grid
 
         points = grid(self.hydra_context.config_loader, self.config, self.params, arguments)
         returns = self.launcher.launch(points, initial_job_idx=0)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Column, Table
 
-from bench import machine
+from bench.host import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
 from tests.perf.figures import ROOT, Figure
 from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching

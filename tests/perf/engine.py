@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from bench import machine
+from bench.compose.grid import compose_sweep
 from bench.config import RunConfig
+from bench.host import machine
 from bench.results import Status, Store
-from bench.sweep.grid import compose_sweep
 from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import DONE_COLUMNS, Job, make_plan
-from bench.sweep.resident import ResidentWorker, Slot
+from bench.worker.resident import ResidentWorker, Slot
 from tests.perf.figures import Figure, cost_of
 
 

@@ -11,15 +11,15 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.compose.grid import compose_sweep
 from bench.frameworks.hf import HuggingFace
-from bench.measure.host import HostReader
+from bench.host.disturbance import HostReader
 from bench.measure.point import measure
 from bench.measure.stats import median_interval
-from bench.sweep.grid import compose_sweep
 from tests.perf.figures import ROOT, Figure, extra_of
 from tests.perf.orchestration import bare_generate_s
 
-_MONITOR = "import time; from bench.measure.monitors import SystemMonitor; SystemMonitor(1.0).start(); print(flush=True); time.sleep(1e6)"
+_MONITOR = "import time; from bench.host.monitors import SystemMonitor; SystemMonitor(1.0).start(); print(flush=True); time.sleep(1e6)"
 
 
 def cost_of_watching(turns: int = 15, new_tokens: int = 100) -> list[Figure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from bench.sweep.compose import CONF, register_schemas
+from bench.compose.composer import CONF, register_schemas
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -10,12 +10,12 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.compose.grid import compose_sweep
 from bench.config import RunConfig
 from bench.frameworks.base import Framework
 from bench.frameworks.hf import HuggingFace
 from bench.measure.clock import Stopwatch
 from bench.results import Row, Store
-from bench.sweep.grid import compose_sweep
 from bench.sweep.group import GroupRunner
 from bench.sweep.plan import Job, make_plan
 from tests.perf.figures import Cost, Figure, cost_of, extra_of

@@ -17,10 +17,10 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from bench.compose.composer import CONF, Composer, register_schemas
+from bench.compose.ellipsis import ELLIPSIS, expand
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, SeriesError
-from bench.sweep.compose import CONF, Composer, register_schemas
-from bench.sweep.ellipsis import ELLIPSIS, expand
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

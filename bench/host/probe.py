@@ -1,4 +1,4 @@
-"""Measures memory bandwidth and matrix rates with torch: `python -m bench.measure.probe SECONDS` prints each pass as JSON."""
+"""Measures memory bandwidth and matrix rates with torch: `python -m bench.host.probe SECONDS` prints each pass as JSON."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from bench.config import ModelConfig, RunConfig, Weights
 from bench.errors import Unsupported
-from bench.frameworks import models, pretrained
-from bench.frameworks.weights import build_empty, fill, rebuild_buffers
+from bench.frameworks.transformers import models, pretrained
+from bench.frameworks.transformers.weights import build_empty, fill, rebuild_buffers
 
 Source = Callable[[str, torch.Tensor], torch.Tensor]
 """The whole parameter of this name, on the device; the tensor on the meta device tells its shape and dtype."""

@@ -39,7 +39,7 @@ TIMING_PREFIXES = (
 )
 
 
-_ROOT = Path(__file__).parents[1]  # of the checkout, or where packages are installed
+_ROOT = Path(__file__).parents[2]  # of the checkout, or where packages are installed
 COMMAND_VARIABLE = "BENCH_COMMAND"  # what was typed, for the workers and the cluster's jobs that write rows
 
 
@@ -107,7 +107,7 @@ def _ask(python: str) -> dict[str, Any]:
     """What this module prints when that interpreter runs it."""
     try:
         done = subprocess.run(
-            [python, "-m", "bench.machine"], env=child_environment(python), capture_output=True, text=True, timeout=60, check=True
+            [python, "-m", "bench.host.machine"], env=child_environment(python), capture_output=True, text=True, timeout=60, check=True
         )
         told: dict[str, Any] = json.loads(done.stdout)
     except OSError as error:

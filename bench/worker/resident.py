@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
-from bench import machine
 from bench.config import Device, RunConfig
 from bench.frameworks.failure import Failure, of_death, oom_kills
+from bench.host import machine
 from bench.measure.point import Measurement
 from bench.results import Status
-from bench.sweep.protocol import (
+from bench.worker.protocol import (
     CPUS_VARIABLE,
     FD_VARIABLE,
     MEMORY_VARIABLE,
@@ -63,7 +63,7 @@ class ResidentWorker:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [run.framework.python or sys.executable, "-m", "bench.sweep.worker"],
+                [run.framework.python or sys.executable, "-m", "bench.worker.child"],
                 env=_environment(run, slot, theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

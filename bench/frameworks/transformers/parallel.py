@@ -13,9 +13,9 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import Unsupported
-from bench.frameworks import models
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.ranks import Ranks
+from bench.frameworks.transformers import models
 from bench.roofline import ModelShape
 
 MakeShard = Callable[[str, int], Framework]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bench.measure.gpu import GpuState, read_gpus
+from bench.host.gpu import GpuState, read_gpus
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _MOST_CLOCKS = 16  # CPUs whose clock is read: each costs some microseconds

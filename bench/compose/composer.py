@@ -20,7 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from bench.config import RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownName, UnknownSetting
 from bench.frameworks import registered_frameworks, settings_by_name
-from bench.frameworks.pretrained import architecture_in
+from bench.frameworks.transformers.pretrained import architecture_in
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import BenchError
-from bench.machine import Machine, cache_folder, child_environment, describe
+from bench.host.machine import Machine, cache_folder, child_environment, describe
 
 _TIMEOUT_S = 180
 
@@ -84,7 +84,7 @@ def measure(host: Machine, before: HostCeilings | None = None, seconds_per_kerne
     A busy host only makes a ceiling look lower, so that the best of several tries is nearest to the truth.
     Nothing else may be measured meanwhile. Raises NoCeilings.
     """
-    command = [sys.executable, "-m", "bench.measure.probe", str(seconds_per_kernel)]
+    command = [sys.executable, "-m", "bench.host.probe", str(seconds_per_kernel)]
     try:
         done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from bench.measure.gpu import GpuState, read_gpus
+from bench.host.gpu import GpuState, read_gpus
 
 
 @dataclass(frozen=True)

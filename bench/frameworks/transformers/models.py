@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import Device, Dtype, HardwareConfig, ModelConfig, Weights
 from bench.errors import Unsupported
-from bench.frameworks.pretrained import explained
+from bench.frameworks.transformers.pretrained import explained
 from bench.roofline import ModelShape, shape_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def build(model: ModelConfig, device: str, seed: int, **options: Any) -> Any:
     """The whole model on one device, with random or pretrained weights. Raises Unsupported."""
     from transformers import AutoModelForCausalLM
 
-    from bench.frameworks.weights import build_random
+    from bench.frameworks.transformers.weights import build_random
 
     with explained(model):
         if model.weights is Weights.random:
@@ -120,6 +120,6 @@ def count_on_meta(config: Any) -> int:
     """The parameters that a model of this transformers config has, without building it."""
     import torch
 
-    from bench.frameworks.weights import build_empty
+    from bench.frameworks.transformers.weights import build_empty
 
     return count(build_empty(config, torch.float32))

@@ -15,10 +15,10 @@ from bench.frameworks import make_framework
 from bench.frameworks.base import Framework
 from bench.frameworks.failure import of_exception
 from bench.frameworks.ranks import Ranks
-from bench.machine import die_with_parent
+from bench.host.machine import die_with_parent
 from bench.measure.point import measure
 from bench.roofline import ModelShape
-from bench.sweep.protocol import (
+from bench.worker.protocol import (
     CPUS_VARIABLE,
     FD_VARIABLE,
     MEMORY_VARIABLE,

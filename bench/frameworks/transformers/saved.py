@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.config import ModelConfig, Weights, canonical_json
 from bench.data import embedded_tokenizer
-from bench.frameworks import models, pretrained
-from bench.machine import cache_folder
+from bench.frameworks.transformers import models, pretrained
+from bench.host.machine import cache_folder
 
 # Raise it when the same seed gives other weights than before.
 _WEIGHTS_VERSION = 1

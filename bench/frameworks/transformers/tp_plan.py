@@ -7,16 +7,16 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import Unsupported
-from bench.frameworks import models, saved
-from bench.frameworks.parallel import refuse_devices, refuse_heads, tell_rank
-from bench.frameworks.pretrained import explained
+from bench.frameworks.transformers import models, saved
+from bench.frameworks.transformers.parallel import refuse_devices, refuse_heads, tell_rank
+from bench.frameworks.transformers.pretrained import explained
 
 
 def refuse(run: RunConfig, tp: int) -> None:
     """Raise Unsupported where this would not be tensor parallelism. Random weights are saved here, once for all ranks."""
     import torch
 
-    from bench.frameworks.weights import build_empty
+    from bench.frameworks.transformers.weights import build_empty
 
     if importlib.util.find_spec("accelerate") is None:
         raise Unsupported("framework.tp_plan=auto needs accelerate, which is not installed; pip install 'llm-bench-sweep[plan]'")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from math import sqrt
 from statistics import median
 
-from bench.measure.host import Disturbance, HostReader, between
-from bench.measure.stats import drift
+from bench.host.disturbance import Disturbance, HostReader, between
 
 # Shares of the CPU time that we could have had. Each costs at most about its own size in latency.
 _OTHER_SHARE = 0.05
@@ -20,6 +20,7 @@ _DRIFT_SHARE = 0.03
 # The kernel counts CPU time in ticks of 10 ms: less than this is no evidence.
 _LEAST_S = 0.04
 
+_FEWEST_FOR_DRIFT = 6  # with fewer, chance alone looks like a trend
 _LOOK_S = 0.5  # how long one look at the host takes while waiting for quiet
 
 
@@ -32,6 +33,19 @@ def noise(around: Sequence[Disturbance], latencies_s: Sequence[float]) -> list[s
     if changed is not None and abs(changed) > _DRIFT_SHARE:
         found.append(f"drift: latency changed by {changed:+.0%} from the first repeats to the last")
     return found
+
+
+def drift(latencies_s: Sequence[float]) -> float | None:
+    """Relative change from the first third to the last, where the repeats have a trend (Mann-Kendall test, 1 %); else None."""
+    count = len(latencies_s)
+    if count < _FEWEST_FOR_DRIFT:
+        return None
+    rises = sum((later > earlier) - (later < earlier) for i, earlier in enumerate(latencies_s) for later in latencies_s[i + 1 :])
+    spread = sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    if (abs(rises) - 1) / spread < 2.576:
+        return None
+    third = count // 3
+    return median(latencies_s[-third:]) / median(latencies_s[:third]) - 1
 
 
 def wait_until_quiet(limit_s: float, note: Callable[[str], None], given_up: Callable[[], bool] = lambda: False) -> bool:

@@ -1,0 +1,1 @@
+"""From a command line, a YAML or Python to checked points."""

@@ -1,0 +1,1 @@
+"""One loaded model in a child process: both ends of it."""
