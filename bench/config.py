@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
@@ -104,13 +105,20 @@ class FrameworkConfig:
         """Whether each token costs a read of every weight in the model's dtype, as the roofline takes for granted."""
         return True
 
+    @property
+    def bytes_per_weight(self) -> float | None:
+        """Of quantised weights; None: the model's dtype's."""
+        return None
+
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
 
 
 @dataclass
 class HardwareConfig:
-    name: Optional[str] = None  # as people write it: 1xA100-80GB; default: described from the host
+    name: Optional[str] = None  # as people write it: 4xA100-80GB is held against the GPUs that are there; default: described from the host
+    is_label: bool = False  # true: name is kept whatever is there
+    ranks: int = 1  # over which a tensor-parallel framework spreads a model here, unless framework.tp says otherwise
     device: Device = Device.auto  # auto: cuda where there is a GPU, else cpu
     memory_limit_gb: Optional[float] = None  # host memory of a worker, in 10^9 bytes; default: what the host has left
     threads: Optional[int] = None  # CPU threads of one rank; default: the framework's own choice
@@ -193,6 +201,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         _check_counts(self)
         _check_model(self)
+        _check_hardware(self)
         _check_generation(self.generation)
         if self.data.source is PromptSource.dataset and not self.data.path:
             raise InvalidSetting("data.path", None, "data=dataset needs one; set data.path to a hub id or a local file")
@@ -216,7 +225,7 @@ class RunConfig:
     @cached_property
     def load_key(self) -> str:
         """Hash of what decides what must be loaded: points that share it share one loaded model."""
-        return _digest(self._pick("model", "framework", "hardware", "seed"))
+        return _digest(self._of_hardware() | self._pick("model", "framework", "seed"))
 
     def with_batch(self, size: int, *, probe: bool = False) -> RunConfig:
         """The same point at another batch size; a probe only asks whether it completes."""
@@ -230,8 +239,12 @@ class RunConfig:
 
     @cached_property
     def _point(self) -> dict[str, Any]:
-        groups = ("model", "framework", "hardware", "generation", "data")
-        return self._pick(*groups, "batch_size", "input_tokens", "output_tokens", "seed")
+        sizes = ("batch_size", "input_tokens", "output_tokens", "seed")
+        return self._of_hardware() | self._pick("model", "framework", "generation", "data", *sizes)
+
+    def _of_hardware(self) -> dict[str, Any]:
+        """What the hardware's settings change: its name does not."""
+        return {"hardware": {key: value for key, value in self.as_dict["hardware"].items() if key not in ("name", "is_label", "ranks")}}
 
     def _pick(self, *keys: str) -> dict[str, Any]:
         return {key: self.as_dict[key] for key in keys}
@@ -311,6 +324,15 @@ def _check_model(run: RunConfig) -> None:
             f"{needed} is more than the {positions} positions of {model.name}; "
             "shorten input_tokens or output_tokens, or choose a model with more positions",
         )
+
+
+def _check_hardware(run: RunConfig) -> None:
+    name, tp = run.hardware.name or "", getattr(run.framework, "tp", 1)
+    count = re.match(r"(\d+)x", name)
+    if count and int(count[1]) != tp and not run.hardware.is_label and not run.framework.pretends:
+        problem = f"names {count[1]} devices, and framework={run.framework.name} with framework.tp={tp} uses {tp}"
+        remedy = "set framework.tp, choose framework=deepspeed_tp, or keep the name as a mere label by hardware.is_label=true"
+        raise InvalidSetting("hardware.name", name, f"{problem}; {remedy}")
 
 
 def _check_generation(generation: GenerationConfig) -> None:

@@ -100,6 +100,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("ceiling_bytes_per_s", pa.float64(), "best memory bandwidth measured on the devices used"),
     ("floor_s", pa.float64(), "least latency_s that the ceilings allow"),
     ("suspect", pa.list_(pa.string()), "why this row may be a measuring error: faster than its hardware"),
+    ("limits_unknown", pa.string(), "why prefill_mfu, decode_mbu and floor_s are null although the model ran"),
     ("predicted_bytes", pa.int64(), "memory that the model's shape needs at least, engine not counted"),
     ("peak_device_bytes", pa.int64(), "of this job"),
     ("peak_host_bytes", pa.int64(), "of this job, resident memory of the worker"),

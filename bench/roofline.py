@@ -17,13 +17,29 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "intermediate": ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"),
     "vocab": ("vocab_size",),
 }
-# Families whose feed-forward layer has a gate beside the up projection (SwiGLU: three matrices, not two).
-_GATED = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"}
-_GATED |= {"qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "smollm3", "granite", "olmo2"}
+# Families whose feed-forward layer has no gate beside the up projection (two matrices, not the three of SwiGLU).
+# A guess for models that are not loaded yet: what is counted in the loaded one decides.
+_UNGATED = {
+    "mpt",
+    "falcon",
+    "opt",
+    "gpt2",
+    "gpt_neo",
+    "gptj",
+    "gpt_neox",
+    "gpt_bigcode",
+    "bloom",
+    "codegen",
+    "phi",
+    "starcoder2",
+    "nemotron",
+}
 _UNTIED_BY_DEFAULT = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gpt_neox"}
 _UNTIED_BY_DEFAULT |= {"qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "olmo2"}
 # Where a config has a window but no layer_types, these families use it in every layer.
 _WINDOW_EVERYWHERE = {"mistral", "mixtral", "phi3"}
+_KNOWN_LAYERS = {"full_attention", "sliding_attention", "attention"}  # others keep no cache that grows with each token
+_MOST_UNEXPLAINED = 0.05  # part of a model's parameters that need not be in the matrices known here: biases, norms, positions
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,6 @@ class ModelShape:
     window: int | None = None  # tokens that a layer with a sliding window looks back
     window_layers: int = 0
     bytes_per_weight: float | None = None  # of quantised layers; None: the dtype's
-    bytes_per_kv: float | None = None  # of a quantised KV cache; None: the dtype's
 
     @property
     def matmul_params(self) -> int:
@@ -91,8 +106,29 @@ class ModelShape:
         windowed = min(context_tokens, self.window or context_tokens)
         return (self.window_layers * windowed + (self.layers - self.window_layers) * context_tokens) / self.layers
 
+    @property
+    def expected_params(self) -> int:
+        """What the matrices and the embedding add up to."""
+        return self.matrix_params + (0 if self.tied else self.vocab * self.hidden)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why these sizes do not describe the model whose parameters were counted; None where they do."""
+        if abs(self.expected_params - self.n_params) <= _MOST_UNEXPLAINED * self.n_params:
+            return None
+        return (
+            f"the sizes in the config of this {self.family} add up to {self.expected_params:,} parameters and it has {self.n_params:,}, "
+            "so bench/roofline.py does not know all its layers"
+        )
+
     def counted(self, n_params: int) -> ModelShape:
-        return replace(self, n_params=n_params)
+        """The shape of the model in which so many parameters were counted: they tell whether it has gates and a head of its own."""
+        kinds = [
+            replace(self, n_params=n_params, gated=gated, tied=tied)
+            for gated in (self.gated, not self.gated)
+            for tied in (self.tied, not self.tied)
+        ]
+        return min(kinds, key=lambda kind: abs(kind.expected_params - n_params))
 
     def _layer_params(self, experts: float) -> int:
         """Parameters of the layers' matrices, with this many experts of each layer that has them."""
@@ -111,14 +147,14 @@ class ModelShape:
 
 
 def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
-    """The shape that a transformers config (as a mapping) describes; None where a size is missing.
+    """The shape that a transformers config (as a mapping) describes; None where a size is missing or layers are of another kind.
 
-    n_params is what the matrices add up to; an adapter replaces it by what it counted.
+    n_params is what the matrices and the embedding add up to; an adapter replaces it by what it counted.
     """
     sizes: dict[str, Any] = {
         name: next((architecture[key] for key in keys if architecture.get(key)), None) for name, keys in _ALIASES.items()
     }
-    if any(sizes[name] is None for name in ("layers", "hidden", "heads", "vocab")):
+    if any(sizes[name] is None for name in ("layers", "hidden", "heads", "vocab")) or not _KNOWN_LAYERS.issuperset(_kinds(architecture)):
         return None
     family = str(architecture.get("model_type", "unknown"))
     hidden, heads = int(sizes["hidden"]), int(sizes["heads"])
@@ -134,7 +170,7 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         head_dim=int(architecture.get("head_dim") or hidden // heads),
         intermediate=int(sizes["intermediate"] or architecture.get("expansion_ratio", 4) * hidden),
         vocab=int(sizes["vocab"]),
-        gated=family in _GATED,
+        gated=family not in _UNGATED,
         tied=bool(architecture.get("tie_word_embeddings", family not in _UNTIED_BY_DEFAULT)),
         n_params=0,
         max_positions=next((int(architecture[key]) for key in POSITION_KEYS if architecture.get(key)), None),
@@ -143,8 +179,7 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         window_layers=_window_layers(architecture, family, int(sizes["layers"])),
         bytes_per_weight=_bytes_per_weight(architecture.get("quantization_config")),
     )
-    embedding = 0 if shape.tied else shape.vocab * shape.hidden
-    return shape.counted(shape.matrix_params + embedding)
+    return replace(shape, n_params=shape.expected_params)
 
 
 def _experts_of(architecture: Mapping[str, Any], layers: int) -> Experts | None:
@@ -166,6 +201,10 @@ def _experts_of(architecture: Mapping[str, Any], layers: int) -> Experts | None:
 def _window_of(architecture: Mapping[str, Any]) -> int | None:
     window = architecture.get("sliding_window")
     return int(window) if window and architecture.get("use_sliding_window", True) else None
+
+
+def _kinds(architecture: Mapping[str, Any]) -> list[str]:
+    return list(architecture.get("layer_types") or architecture.get("layers_block_type") or ())
 
 
 def _window_layers(architecture: Mapping[str, Any], family: str, layers: int) -> int:
@@ -217,7 +256,7 @@ def decode_flops(shape: ModelShape, batch_size: int, context_tokens: float) -> f
 
 
 def kv_bytes_per_token(shape: ModelShape, bytes_per_value: float) -> float:
-    return 2 * shape.layers * shape.kv_heads * shape.head_dim * (shape.bytes_per_kv or bytes_per_value)
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * bytes_per_value
 
 
 def decode_bytes(shape: ModelShape, batch_size: int, context_tokens: float, bytes_per_value: float) -> float:
@@ -267,4 +306,6 @@ def memory_bytes(shape: ModelShape, batch_size: int, input_tokens: int, output_t
     cache = batch_size * cached_tokens * kv_bytes_per_token(shape, bytes_per_value)
     widest = 2 * shape.hidden + (2 if shape.gated else 1) * shape.intermediate
     activations = batch_size * (input_tokens * widest * bytes_per_value + shape.vocab * 4)
-    return shape.n_params * bytes_per_value + cache + activations
+    unquantised = shape.n_params - shape.matrix_params + shape.head_params
+    weights = (shape.n_params - unquantised) * (shape.bytes_per_weight or bytes_per_value) + unquantised * bytes_per_value
+    return weights + cache + activations

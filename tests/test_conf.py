@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from tests.conftest import ROOT
 
 NEEDS = {"model=pretrained": ["model.path=some/model"]}
+NEEDS |= {f"hardware={n}xA100-{size}GB": ["framework=deepspeed_tp"] for n, size in product((2, 4), (40, 80))}
 FILES = [f"{group}={path.stem}" for group in ("model", "framework", "hardware") for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 
@@ -93,3 +94,17 @@ def test_a_file_of_ones_own_comes_before_a_built_in_one_of_its_name(tmp_path: Pa
     (tmp_path / "conf" / "model" / "llama_28m.yaml").write_text(built_in.replace("LLaMA-28M", "mine"))
     monkeypatch.chdir(tmp_path)
     assert [point.model.name for point in compose_sweep(["model=llama_28m,opt_30m"])] == ["mine", "OPT-30M"]
+
+
+def test_hardware_in_the_grid_brings_its_ranks_and_its_name_measures_nothing_twice() -> None:
+    points = compose_sweep(["hardware=1xA100-80GB,4xA100-80GB", "framework=deepspeed_tp"])
+    assert [getattr(point.framework, "tp", 1) for point in points] == [1, 4]
+    (named,) = compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp"])
+    (unnamed,) = compose_sweep(["hardware=cuda", "framework=deepspeed_tp", "framework.tp=4"])
+    assert (named.point_id, named.config_id, named.load_key) == (unnamed.point_id, unnamed.config_id, unnamed.load_key)
+
+
+def test_a_name_that_promises_more_devices_than_are_used_is_refused_unless_it_is_a_label() -> None:
+    with pytest.raises(BenchError, match=r"names 4 devices.*framework\.tp=2 uses 2.*is_label"):
+        compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2"])
+    compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2", "hardware.is_label=true"])

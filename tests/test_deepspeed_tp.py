@@ -84,6 +84,7 @@ def test_two_ranks_and_one_generate_from_a_folder_what_transformers_does(tmp_pat
     for steps, latency_s in zip(split.token_times_s, split.latencies_s, strict=True):
         assert steps == tuple(sorted(steps))
         assert 0 < steps[0] <= steps[-1] <= latency_s
+    assert split.shape is not None
     assert max(split.engine["shard_params"]) < split.shape.n_params
 
 

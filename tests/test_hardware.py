@@ -112,6 +112,7 @@ def test_mfu_and_mbu_are_shares_of_the_ceilings() -> None:
     point = run()
     columns = limits(point, seen(1.0), 1.0, ttft_s=0.5, tpot_s=0.25, host=HostCeilings("now", (CPU,)))
     shape = seen(1.0).shape
+    assert shape is not None
     assert columns["prefill_mfu"] == pytest.approx(prefill_flops(shape, 1, 16) / 0.5 / 1e12)
     kv_bytes = 2 * 3 * 32 * 4
     assert columns["decode_mbu"] == pytest.approx((shape.matmul_params * 4 + 17.5 * kv_bytes) / 0.25 / 2e9)
@@ -136,7 +137,17 @@ def test_without_ceilings_nothing_is_guessed() -> None:
 def test_a_point_whose_steps_need_not_read_every_weight_is_held_against_no_ceiling() -> None:
     point = replace(run(), framework=Settings(name="hf", draft="some-draft"))
     drafted = limits(point, seen(1.0), 1.0, 0.5, 0.25, HostCeilings("now", (CPU,)))
-    assert drafted == {"suspect": []}
+    assert drafted == {"suspect": [], "limits_unknown": "with these settings a step need not read every weight in the model's dtype"}
+
+
+@pytest.mark.parametrize("n_params", [None, 2_000_000])
+def test_a_model_whose_layers_are_not_known_is_held_against_no_ceiling_and_the_row_says_why(n_params: int | None) -> None:
+    shape = shape_of(LLAMA)
+    assert shape is not None
+    unknown = replace(seen(1.0), shape=replace(shape, n_params=n_params) if n_params else None)
+    columns = limits(run(), unknown, 1.0, 0.5, 0.25, HostCeilings("now", (CPU,)))
+    assert set(columns) == {"suspect", "limits_unknown"}
+    assert "bench/roofline.py does not know" in columns["limits_unknown"]
 
 
 def test_provenance_tells_what_explains_a_number() -> None:

@@ -151,6 +151,7 @@ def test_ranks_by_the_plan_of_transformers_are_measured_as_one(tmp_path: Path, m
     assert split.tokens_digest == plain.tokens_digest
     assert split.shape == plain.shape
     assert split.token_times_s is not None
+    assert plain.shape is not None
     assert max(split.engine["shard_params"]) < plain.shape.n_params
 
 
@@ -188,6 +189,7 @@ def test_a_folder_is_loaded_offline_with_its_own_weights_and_tokenizer(tmp_path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = save_pretrained(tmp_path / "model")
     seen = measured(point(hf(), path=folder), tmp_path)
+    assert seen.shape is not None
     assert seen.shape.vocab == 8192
     assert len(seen.latencies_s) == 2
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from bench.config import RunConfig
-from bench.frameworks.failure import Failed
+from bench.frameworks.failure import Failed, of_exception
 from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.faults import Fault
 from bench.frameworks.ranks import Ranks
@@ -125,3 +125,16 @@ def test_a_rank_that_hangs_ends_the_point_after_its_time(worker: ResidentWorker)
         worker.measure(replace(two_ranks(), timeout_s=2.0), lambda *_: None)
     assert lost.value.status is Status.timeout
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "NCCL error: unhandled cuda error. Last error: Failed to CUDA calloc 10485760 bytes",
+    ],
+)
+def test_libraries_of_cuda_run_out_of_memory_in_words_of_their_own(said: str) -> None:
+    assert of_exception(RuntimeError(said)).status is Status.oom

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,7 +120,6 @@ def test_a_batch_reads_more_experts_than_a_token_but_never_more_than_there_are()
 def test_fewer_kv_heads_shrink_the_cache() -> None:
     assert kv_bytes_per_token(shape(LLAMA), 2) == 2 * 3 * 2 * 16 * 2
     assert kv_bytes_per_token(shape(FALCON), 2) == 2 * 2 * 1 * 16 * 2
-    assert kv_bytes_per_token(replace(shape(LLAMA), bytes_per_kv=1), 2) == 2 * 3 * 2 * 16
 
 
 def test_quantised_weights_are_smaller_but_the_head_is_not() -> None:
@@ -155,3 +153,22 @@ def test_the_floor_is_the_tighter_ceiling_of_each_phase() -> None:
 def test_what_stays_in_the_cache_needs_no_memory_traffic() -> None:
     llama = shape(LLAMA)
     assert seconds_at(llama, 1, 1, 3, 4, 1e30, 1e6, cache_bytes=1e9) < 1e-6
+
+
+@pytest.mark.parametrize("family", ["glm4", "olmo", "cohere", "persimmon", "gpt2", "starcoder2"])
+def test_counted_parameters_tell_whether_a_family_that_nobody_listed_has_gates(family: str) -> None:
+    from transformers import AutoConfig
+
+    from bench.frameworks.transformers import models
+
+    small = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 192, "vocab_size": 512, "max_position_embeddings": 16}
+    config = AutoConfig.for_model(family, **small, num_attention_heads=4, num_key_value_heads=4, pad_token_id=0)
+    found = models.shape_from(config, models.count_on_meta(config))
+    assert found is not None
+    assert found.doubt is None
+
+
+def test_a_shape_that_does_not_add_up_to_the_model_says_so() -> None:
+    assert shape(LLAMA).doubt is None
+    assert "add up to" in str(shape(LLAMA).counted(2 * shape(LLAMA).n_params).doubt)
+    assert shape_of({**LLAMA, "layer_types": ["linear_attention", "full_attention", "linear_attention"]}) is None

@@ -43,7 +43,9 @@ def answer(framework: FrameworkConfig, folder: Path) -> str:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     run = point(framework, path=folder, dtype=Dtype.bf16, batch_size=1)
     engine = make_framework(run)
-    assert engine.load().n_params == 134_515_008
+    shape = engine.load()
+    assert shape is not None
+    assert shape.n_params == 134_515_008
     engine.prepare(run)
     prompt = np.asarray([tokenizer(QUESTION)["input_ids"]], dtype=np.int64)
     return str(tokenizer.decode(engine.generate(prompt, 3, lambda at_s=None: None)[0]))

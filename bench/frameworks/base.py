@@ -26,8 +26,11 @@ class Framework(Protocol):
 
     def __init__(self, run: RunConfig) -> None: ...
 
-    def load(self) -> ModelShape:
-        """Load the model once; every later point has the same load key. Raises Unsupported where it can't run here."""
+    def load(self) -> ModelShape | None:
+        """Load the model once; every later point has the same load key. Raises Unsupported where it can't run here.
+
+        None for a model whose sizes bench/roofline.py does not know: it is measured, and held against no ceiling.
+        """
 
     def prepare(self, run: RunConfig) -> None:
         """Take over the generation settings and the seed of the next point, outside the measured time."""

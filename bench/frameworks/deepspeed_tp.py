@@ -50,18 +50,18 @@ def _refuse_early(run: RunConfig, settings: Settings) -> None:
         raise Unsupported("framework=deepspeed_tp needs DeepSpeed, which is not installed; pip install 'llm-bench-sweep[deepspeed]'")
     models.quiet()
     config = models.config_of(run.model)
-    refuse(models.shape_from(config, n_params=0), settings, config)
+    refuse(models.shape_from(config), settings, config)
     refuse_devices(run, settings.tp)
 
 
-def refuse(shape: ModelShape, settings: Settings, config: Any) -> None:
+def refuse(shape: ModelShape | None, settings: Settings, config: Any) -> None:
     """Raise Unsupported for a model that cannot be split over so many ranks."""
     tp = settings.tp
     if tp == 1:
         return
-    if shape.family not in FAMILIES:
+    if shape is None or shape.family not in FAMILIES:
         raise Unsupported(
-            f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {shape.family}, "
+            f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {config.model_type}, "
             f"only for {', '.join(FAMILIES)}; use framework.tp=1, or framework=hf with its tp_plan=auto"
         )
     if shape.family == "falcon" and not config.new_decoder_architecture:
@@ -79,7 +79,7 @@ class Shard:
         assert isinstance(run.framework, Settings)
         self._run, self._settings, self._store, self._rank = run, run.framework, store, rank
 
-    def load(self) -> ModelShape:
+    def load(self) -> ModelShape | None:
         models.quiet()
         self._device = enter(self._run, self._settings.tp, self._rank)
         self._join()

@@ -9,8 +9,12 @@ from pathlib import Path
 from bench.errors import BenchError, Unsupported
 from bench.results import Status
 
-# How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_OUT_OF_MEMORY = (
+    # How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
+    # How cuBLAS and older cuDNN, newer cuDNN, and NCCL say that nothing is left for their buffers.
+    *("_status_alloc_failed", "allocation_failed", "failed to cuda calloc"),
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any, Optional
@@ -55,6 +55,10 @@ class Settings(FrameworkConfig):
     def reads_every_weight(self) -> bool:
         return self.quantization is Quantization.none and not self.draft
 
+    @property
+    def bytes_per_weight(self) -> float | None:
+        return BYTES_PER_WEIGHT.get(self.quantization)
+
     def check(self, run: RunConfig) -> None:
         if self.compile and self.cache is not Cache.static:
             raise InvalidSetting(
@@ -86,7 +90,7 @@ class HuggingFace:
         self._model: Any = None
         self._draft: Any = None
 
-    def load(self) -> ModelShape:
+    def load(self) -> ModelShape | None:
         models.quiet()
         self._device = enter(self._run, self._settings.tp, self._rank)
         options = _attention(self._settings.attention, self._device)
@@ -94,12 +98,13 @@ class HuggingFace:
             tp_plan.join(self._settings.tp, self._rank, self._store)
             self._model = tp_plan.build(self._run, **options)
             config = models.config_of(self._run.model)
-            return models.shape_from(config, models.count_on_meta(config))
+            self._n_params = models.count_on_meta(config)
+            return models.shape_from(config, self._n_params)
         self._model = models.build(self._run.model, self._device, self._run.seed, **options)
-        shape = models.shape_from(self._model.config, models.count(self._model))
+        self._n_params = models.count(self._model)
+        shape = models.shape_from(self._model.config, self._n_params)
         if self._settings.quantization is not Quantization.none:
             quantize(self._model, self._settings.quantization, self._device)
-            shape = replace(shape, bytes_per_weight=BYTES_PER_WEIGHT[self._settings.quantization])
         if self._settings.draft:
             self._draft = self._load_draft(self._settings.draft)
         if self._settings.compile and self._settings.loop is Loop.decode_loop:
@@ -132,6 +137,7 @@ class HuggingFace:
         told = {
             **models.surroundings(self._device),
             "framework_version": transformers.__version__,
+            "n_params": self._n_params,
             "attention": self._model.config._attn_implementation,
             "weight_bytes": sum(stored_bytes(models.held(parameter.data)) for parameter in self._model.parameters()),
         }

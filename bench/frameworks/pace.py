@@ -71,7 +71,7 @@ class Pace:
         self._settings = run.framework
         self._accepted: float | None = None
 
-    def load(self) -> ModelShape:
+    def load(self) -> ModelShape | None:
         refuse_host(machine.cpu_flags(), self._run.hardware.device)
         refuse_dtype(self._run.model.dtype, self._settings.kv_cache_type)
         models.quiet()

@@ -14,6 +14,8 @@ def limits(
     run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
 ) -> dict[str, Any]:
     """The columns that hold a measurement against its ceilings; None where a ceiling or a phase's time is not known."""
+    if unknown := _why_unknown(run, seen.shape):
+        return {"suspect": [], "limits_unknown": unknown}
     columns = _against_ceilings(run, seen, ttft_s, tpot_s, host)
     return {**columns, "suspect": suspect(latency_s, **{name: columns.get(name) for name in ("floor_s", "prefill_mfu", "decode_mbu")})}
 
@@ -30,12 +32,23 @@ def suspect(latency_s: float, floor_s: float | None, prefill_mfu: float | None, 
     return reasons
 
 
+def _why_unknown(run: RunConfig, shape: ModelShape | None) -> str | None:
+    """Why no formula tells what this point needs; None where one does, and for an engine that pretends."""
+    if run.framework.pretends:
+        return None
+    if not run.framework.reads_every_weight:
+        return "with these settings a step need not read every weight in the model's dtype"
+    if shape is None:
+        return f"bench/roofline.py does not know the layers of this model ({run.model.family or run.model.name})"
+    return shape.doubt
+
+
 def _against_ceilings(
     run: RunConfig, seen: Measurement, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
 ) -> dict[str, Any]:
     name = seen.engine.get("device")
-    device = host.of(name) if host and run.framework.reads_every_weight and not run.framework.pretends else None
-    if device is None:
+    device = host.of(name) if host and not run.framework.pretends else None
+    if device is None or seen.shape is None:
         return {}
     # Ranks on one CPU share its memory; each GPU has its own.
     count = 1 if name == "cpu" else int(seen.engine.get("n_devices", 1))

@@ -33,7 +33,7 @@ class Measurement:
     latencies_s: tuple[float, ...]
     token_times_s: tuple[tuple[float, ...], ...] | None  # per repeat, from the request; None without a per-step hook
     tokens_digest: str
-    shape: ModelShape
+    shape: ModelShape | None  # None: a model whose sizes bench/roofline.py does not know
     load_s: float
     spent_s: float  # inside warm-ups and repeats
     around: tuple[Disturbance, ...] = ()  # per repeat: what else happened on the host
@@ -52,7 +52,7 @@ class WrongLength(RuntimeError):
 
 
 def measure(
-    run: RunConfig, framework: Framework, shape: ModelShape, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
+    run: RunConfig, framework: Framework, shape: ModelShape | None, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
 ) -> Measurement:
     """Measure one point on a loaded framework. Raises what the engine raises, Unsupported, and WrongLength."""
     _refuse_too_long(run, shape)
@@ -133,10 +133,10 @@ def _gpus_in_use(run: RunConfig) -> int:
     return getattr(run.framework, "tp", 1) if uses_gpu() else 0
 
 
-def _refuse_too_long(run: RunConfig, shape: ModelShape) -> None:
+def _refuse_too_long(run: RunConfig, shape: ModelShape | None) -> None:
     """For a model whose config was not known before it was loaded: an engine may cut the sequences short, or die."""
     needed = run.input_tokens + run.output_tokens
-    if shape.max_positions is not None and needed > shape.max_positions:
+    if shape is not None and shape.max_positions is not None and needed > shape.max_positions:
         raise Unsupported(
             f"input_tokens + output_tokens={needed} is more than the {shape.max_positions} positions of {run.model.name}; "
             "shorten one of them, or choose a model with more positions"

@@ -90,7 +90,7 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
     low_s, high_s = median_interval(seen.latencies_s) or (None, None)
     tokens = run.batch_size * run.output_tokens
     return {
-        "n_params": seen.shape.n_params,
+        "n_params": seen.shape.n_params if seen.shape else seen.engine.get("n_params"),
         "latencies_s": list(seen.latencies_s),
         "latency_s": latency_s,
         "latency_low_s": low_s,

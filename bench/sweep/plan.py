@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -155,6 +155,7 @@ def predicted_bytes(run: RunConfig) -> int | None:
     if shape is None or run.batch_size == MAX_BATCH:
         return None
     sequences = run.batch_size * run.generation.num_beams
+    shape = replace(shape, bytes_per_weight=run.framework.bytes_per_weight or shape.bytes_per_weight)
     return round(memory_bytes(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes))
 
 

@@ -66,7 +66,7 @@ class Worker:
         return Loaded(self._load_s)
 
     def _measure(self, run: RunConfig) -> Measured:
-        assert self._framework is not None and self._shape is not None, "Load comes before Measure"
+        assert self._framework is not None, "Load comes before Measure"
         return Measured(measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat))
 
     def _ask_to_repeat(self, kind: str, number: int, count: int | None) -> None:

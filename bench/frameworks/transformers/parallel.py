@@ -28,12 +28,12 @@ class Parallel:
     def __init__(self, make_shard: MakeShard, tp: int, refuse: Callable[[], None]) -> None:
         self._make_shard, self._tp, self._refuse = make_shard, tp, refuse
 
-    def load(self) -> ModelShape:
+    def load(self) -> ModelShape | None:
         """`refuse` raises Unsupported before any rank is started."""
         self._refuse()
         with tempfile.TemporaryDirectory(prefix="bench-ranks-") as meeting:
             self._ranks = Ranks(partial(_Member, partial(self._make_shard, str(Path(meeting) / "store"))), self._tp)
-            shapes: list[ModelShape] = self._ranks.call("load")
+            shapes: list[ModelShape | None] = self._ranks.call("load")
         return shapes[0]
 
     def prepare(self, run: RunConfig) -> None:
@@ -73,8 +73,10 @@ class _Member:
         return self._engine.generate(prompts, new_tokens, stamp), stamps
 
 
-def refuse_heads(shape: ModelShape, tp: int) -> None:
+def refuse_heads(shape: ModelShape | None, tp: int) -> None:
     """Raise Unsupported where a model's heads cannot be shared out among so many ranks."""
+    if shape is None:
+        raise Unsupported(f"framework.tp={tp}, but the heads of this model are not known to bench/roofline.py; use one rank")
     for heads, what in ((shape.heads, "attention heads"), (shape.kv_heads, "key and value heads")):
         if heads % tp:
             raise Unsupported(f"framework.tp={tp} does not divide the {heads} {what} of this model; use a divisor of {heads}")

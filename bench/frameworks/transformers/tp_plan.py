@@ -32,7 +32,7 @@ def refuse(run: RunConfig, tp: int) -> None:
             f"framework.tp_plan=auto, but transformers has no plan for {type(empty).__name__} and would give every rank the whole model; "
             "use framework=deepspeed_tp"
         )
-    refuse_heads(models.shape_from(empty.config, n_params=0), tp)
+    refuse_heads(models.shape_from(empty.config), tp)
     saved.folder_of(run.model, run.seed)
 
 
