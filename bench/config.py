@@ -101,6 +101,11 @@ class FrameworkConfig:
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions whose versions decide how fast it runs: a row made with another version does not stand for its point."""
+        return ()
+
+    @property
     def reads_every_weight(self) -> bool:
         """Whether each token costs a read of every weight in the model's dtype, as the roofline takes for granted."""
         return True

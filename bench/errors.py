@@ -8,8 +8,9 @@ BenchError
 ├── NoRows               an output folder without results
 ├── RowNotWritten        a full or broken disk; the sweep stops, and goes on where it was
 ├── NothingMeasured      rows, but none that holds a measurement
-├── MissingExtra         an optional package is not installed, with the pip command
-├── Unsupported          a framework cannot run this point; becomes a row, never stops a sweep
+├── Unsupported          a framework can never run this point; becomes a row, never stops a sweep
+│   └── Unavailable      it could, once something is there: a login, a folder, a GPU; its row is run again
+│       └── MissingExtra an optional package is not installed, with the pip command
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
 
@@ -75,13 +76,17 @@ class NothingMeasured(BenchError):
         )
 
 
-class MissingExtra(BenchError):
+class Unsupported(BenchError):
+    """This framework can never run this point. The message is the reason, and the point becomes a row."""
+
+
+class Unavailable(Unsupported):
+    """What this point needs is not there, and can be had: a login, a folder, a GPU. The same command then runs it again."""
+
+
+class MissingExtra(Unavailable):
     def __init__(self, setting: str, package: str, extra: str) -> None:
         super().__init__(f"{setting} needs {package}, which is not installed; pip install 'llm-bench-sweep[{extra}]'")
-
-
-class Unsupported(BenchError):
-    """This framework cannot run this point here. The message is the reason, and the point becomes a row."""
 
 
 class PointsFailed(BenchError):

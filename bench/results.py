@@ -26,7 +26,8 @@ class Status(StrEnum):
     timeout = "timeout"  # took longer than timeout_s
     crashed = "crashed"  # its worker died
     failed = "failed"  # raised
-    unsupported = "unsupported"  # the framework cannot run it here
+    unsupported = "unsupported"  # the framework can never run it
+    unavailable = "unavailable"  # something is missing that can be had: a package, a login, a GPU
     interrupted = "interrupted"  # stopped by the user or the cluster
 
     @property
@@ -121,8 +122,8 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("python", pa.string(), "version"),
     ("git_sha", pa.string(), "commit of this program, + where it was changed"),
     ("threads", pa.int32(), "CPU threads of the engine"),
-    ("environment_id", pa.string(), "hash of hardware and engine versions: a job is done only where it is the same"),
-    ("environment", pa.string(), "JSON: the host, package versions, variables that change timings"),
+    ("environment_id", pa.string(), "hash of hardware and versions of the engine's packages: a job is done only where it is the same"),
+    ("environment", pa.string(), "JSON: the host, versions of the engine's packages, variables that change timings"),
     ("command", pa.string(), "what was typed"),
     ("config", pa.string(), "JSON: the whole resolved config; the job can be rerun from it"),
 )

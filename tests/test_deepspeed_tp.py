@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, engine, refuse
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
@@ -147,9 +147,9 @@ def test_no_ranks_at_all_are_an_invalid_setting() -> None:
         point(deepspeed(tp=0))
 
 
-def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_point_is_unavailable_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[deepspeed\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'llm-bench-sweep\[deepspeed\]'"):
         engine(point(deepspeed())).load()
 
 

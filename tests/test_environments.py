@@ -10,6 +10,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.analysis import tables
@@ -22,15 +23,15 @@ FAST = ("framework=fake", "num_runs=6", "warmup_runs=1", "input_tokens=8", "outp
 
 @pytest.fixture
 def other_python(tmp_path: Path) -> Path:
-    """An environment with the packages of this one, but another torch by name; its interpreter notes what it is asked to run."""
+    """An environment with the packages of this one, but another numpy by name; its interpreter notes what it is asked to run."""
     folder = tmp_path / "other"
     venv.create(folder, symlinks=True)
     [site] = (folder / "lib").glob("python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"])
     (site / "sitecustomize.py").write_text(f"import sys\nprint(sys.orig_argv[-1], file=open({str(tmp_path / 'ran')!r}, 'a'))\n")
-    dist = site / "torch-9.9.9.dist-info"
+    dist = site / "numpy-9.9.9.dist-info"
     dist.mkdir()
-    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9.9\n")
+    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
     return folder / "bin" / "python"
 
 
@@ -44,9 +45,9 @@ def test_two_environments_in_one_sweep_and_compared(bench_run: Command, other_py
     assert "6 jobs to run, 4 model loads" in ran.stdout
     assert "bench.worker.child" in (tmp_path / "ran").read_text()
     found = {json.loads(row["config"])["framework"]["python"]: row for row in rows(tmp_path)}
-    assert found[str(other_python)]["torch"] == "9.9.9"
-    assert found[sys.executable]["torch"] == machine.describe().packages["torch"]
-    assert tables.telling_apart(tables.settings(tables.jobs([tmp_path / "outputs" / "sweep"]))) == ["torch"]
+    assert found[str(other_python)]["framework_version"] == "9.9.9"
+    assert json.loads(found[sys.executable]["environment"])["packages"] == {"numpy": np.__version__}
+    assert tables.telling_apart(tables.settings(tables.jobs([tmp_path / "outputs" / "sweep"]))) == ["framework_version"]
     again = bench_run(*FAST, f"framework.python={sys.executable},{other_python}", "rounds=3", "framework.step_s=0.01")
     assert "nothing left to do: all 6 jobs are done" in again.stdout
     command = [sys.executable, "-m", "bench.compare", "outputs/sweep", "--by", "python"]
@@ -58,8 +59,8 @@ def test_two_environments_in_one_sweep_and_compared(bench_run: Command, other_py
 def test_an_environment_that_changed_is_measured_again(bench_run: Command, other_python: Path) -> None:
     settings = (*FAST, f"framework.python={other_python}")
     assert bench_run(*settings).returncode == 0
-    [dist] = other_python.parents[1].glob("lib/python*/site-packages/torch-9.9.9.dist-info")
-    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9.10\n")
+    [dist] = other_python.parents[1].glob("lib/python*/site-packages/numpy-9.9.9.dist-info")
+    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.10\n")
     assert "1 job to run" in bench_run(*settings).stdout
 
 

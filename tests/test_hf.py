@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.config import Dtype, GenerationConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
 from bench.frameworks.transformers.pretrained import explained
 from bench.frameworks.transformers.quantize import Quantization
@@ -162,9 +162,9 @@ def test_a_plan_that_would_only_replicate_is_refused(family: str) -> None:
         engine(point(hf(tp_plan=TpPlan.auto, tp=2), SMALL[family])).load()
 
 
-def test_without_accelerate_ranks_are_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_accelerate_ranks_are_unavailable_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[plan\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'llm-bench-sweep\[plan\]'"):
         engine(point(hf(tp_plan=TpPlan.auto, tp=2))).load()
 
 
@@ -202,21 +202,21 @@ def test_a_folder_that_lacks_something_says_what(missing: str, reason: str, tmp_
     if missing:
         folder = save_pretrained(tmp_path / "model")
         (folder / missing).unlink()
-    with pytest.raises(Unsupported, match=reason):
+    with pytest.raises(Unavailable, match=reason):
         loaded(point(hf(), path=folder))
 
 
-def test_a_hub_model_without_a_network_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_model_without_a_network_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     with pytest.raises(JobLost, match="the hub cannot be reached or has no such model") as lost:
         measured(point(hf(), path="nobody/no-such-model"), tmp_path)
-    assert lost.value.status is Status.unsupported
+    assert lost.value.status is Status.unavailable
 
 
 def test_a_gated_model_says_how_to_get_at_it() -> None:
     model = point(hf(), path="meta-llama/Llama-3.1-8B").model
-    with pytest.raises(Unsupported, match=r"gated; accept its terms on huggingface\.co/meta-llama/Llama-3\.1-8B"), explained(model):
+    with pytest.raises(Unavailable, match=r"gated; accept its terms on huggingface\.co/meta-llama/Llama-3\.1-8B"), explained(model):
         raise OSError("You are trying to access a gated repo.\nMake sure to have access to it")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.config import Device, Dtype, GenerationConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks import pace
 from bench.frameworks.pace import KVCacheType, Pace, Settings, SpecConfig
 from bench.host import machine
@@ -125,9 +125,9 @@ def test_the_instructions_of_a_cpu_are_read_from_the_kernel(monkeypatch: pytest.
     assert machine.cpu_flags() == frozenset()
 
 
-def test_without_the_extra_the_point_is_unsupported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_point_is_unavailable_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(Unsupported, match=r"pip install 'llm-bench-sweep\[pace\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'llm-bench-sweep\[pace\]'"):
         pace.refuse_host(frozenset({"avx512f", "avx512_bf16"}), Device.auto)
 
 

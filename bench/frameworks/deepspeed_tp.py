@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import models
 from bench.frameworks.transformers.generate import generate
@@ -35,6 +35,10 @@ class Settings(FrameworkConfig):
     collectives: Collectives = Collectives.gloo  # between ranks on the CPU; on GPUs it is always NCCL
     kernel_inject: bool = False  # replace layers by DeepSpeed's fused kernels; unsupported where it has none
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return "torch", "transformers", "deepspeed"
+
     def check(self, run: RunConfig) -> None:
         if self.tp < 1:
             raise InvalidSetting("framework.tp", self.tp, "must be at least 1; 1 means no tensor parallelism")
@@ -47,7 +51,7 @@ def engine(run: RunConfig) -> Framework:
 
 def _refuse_early(run: RunConfig, settings: Settings) -> None:
     if importlib.util.find_spec("deepspeed") is None:
-        raise Unsupported("framework=deepspeed_tp needs DeepSpeed, which is not installed; pip install 'llm-bench-sweep[deepspeed]'")
+        raise MissingExtra("framework=deepspeed_tp", "DeepSpeed", "deepspeed")
     models.quiet()
     config = models.config_of(run.model)
     refuse(models.shape_from(config), settings, config)

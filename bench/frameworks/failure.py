@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError, Unsupported
+from bench.errors import BenchError, Unavailable, Unsupported
 from bench.results import Status
 
 _OUT_OF_MEMORY = (
@@ -56,7 +56,7 @@ def oom_kills() -> int:
 
 def _status(error: BaseException) -> Status:
     if isinstance(error, Unsupported):
-        return Status.unsupported
+        return Status.unavailable if isinstance(error, Unavailable) else Status.unsupported
     said = str(error).lower()
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(words in said for words in _OUT_OF_MEMORY):
         return Status.oom

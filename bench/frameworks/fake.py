@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, ClassVar, Optional
 
 import numpy as np
@@ -31,6 +32,10 @@ class Settings(FrameworkConfig):
     fault_at: Optional[int] = None  # only at this batch size; default: at each
     fault_seed: int = 0  # for fault=any
     fault_marks: Optional[str] = None  # a folder that remembers the points that were struck, so that each is struck once
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("numpy",)
 
     def check(self, run: RunConfig) -> None:
         if run.generation.num_beams > 1:
@@ -85,7 +90,7 @@ class Fake:
             self._ranks.stop()
 
     def describe(self) -> dict[str, Any]:
-        return {"framework_version": "1", "device": "cpu"}
+        return {"framework_version": version("numpy"), "device": "cpu"}
 
     def _fault_at(self, batch_size: int) -> Fault | None:
         settings, run = self._settings, self._run

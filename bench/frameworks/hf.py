@@ -52,6 +52,15 @@ class Settings(FrameworkConfig):
     tp: int = 1  # ranks that share each layer, with tp_plan=auto
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        used = {
+            "accelerate": self.tp_plan is TpPlan.auto,
+            "flash-attn": self.attention is Attention.flash_attention_2,
+            "torchao": self.quantization is not Quantization.none,
+        }
+        return "torch", "transformers", *(name for name, is_used in used.items() if is_used)
+
+    @property
     def reads_every_weight(self) -> bool:
         return self.quantization is Quantization.none and not self.draft
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from bench.config import Device, Dtype, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.transformers import models, saved
 from bench.frameworks.transformers.generate import StepStreamer
@@ -45,6 +45,10 @@ class Settings(FrameworkConfig):
     kv_cache_type: KVCacheType = KVCacheType.BMC  # how keys and values are kept
     llm_operators: dict[str, str] = field(default_factory=dict)  # {Norm: NATIVE, MLP: TPP, ...}; default: PACE's own choice
     spec_config: SpecConfig = field(default_factory=SpecConfig)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return "torch", "transformers", "amd-pace"
 
     @property
     def reads_every_weight(self) -> bool:
@@ -153,7 +157,7 @@ def refuse_host(flags: frozenset[str], device: Device) -> None:
             f"PACE needs a CPU with {' and '.join(_CPU_FLAGS)}, and this one lacks {' and '.join(missing)}; use framework=hf here"
         )
     if importlib.util.find_spec("pace") is None:
-        raise Unsupported("framework=pace needs AMD PACE, which is not installed; pip install 'llm-bench-sweep[pace]'")
+        raise MissingExtra("framework=pace", "AMD PACE", "pace")
 
 
 def refuse_dtype(dtype: Dtype, kv_cache_type: KVCacheType) -> None:

@@ -9,8 +9,11 @@ import os
 import platform
 import signal
 import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,6 @@ import psutil
 from bench import __version__
 from bench.errors import InvalidSetting
 
-# Their versions decide how fast a model runs, so a row from other versions does not stand for this one.
-ENGINE_PACKAGES = ("torch", "transformers", "deepspeed", "amd-pace", "torchao")
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
 TIMING_PREFIXES = (
     "OMP_",
@@ -53,14 +54,12 @@ class Machine:
     driver: str | None
     kernel: str
     python: str
-    packages: dict[str, str]  # of ENGINE_PACKAGES, those that are installed
+    packages: dict[str, str]  # version of each distribution that was asked for and is installed
     details: dict[str, str] = field(default_factory=dict)  # settings of firmware, kernel and container, those that can be read
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of what a measurement depends on: hardware and engine versions, not the host's name."""
-        parts = (self.cpu, self.cpus, self.gpus, self.driver, sorted(self.packages.items()))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+        return fingerprint(self.to_dict(), self.packages)
 
     @property
     def gpu(self) -> str | None:
@@ -75,8 +74,30 @@ class Machine:
         return asdict(self)
 
 
+def fingerprint(host: Mapping[str, Any], packages: Iterable[str]) -> str:
+    """Hash of what a measurement depends on: hardware and the versions of these packages, not the host's name.
+
+    `host` is a Machine as a mapping, as rows keep it in their environment.
+    """
+    versions = sorted((name, found) for name in packages if (found := host["packages"].get(name)))
+    parts = (host["cpu"], host["cpus"], tuple(host["gpus"]), host["driver"], versions)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
 @cache
-def describe() -> Machine:
+def describe(python: str | None = None, packages: tuple[str, ...] = ("torch", "transformers")) -> Machine:
+    """This host, with what is installed for the interpreter of a worker; None: for this process. Raises InvalidSetting."""
+    if python:
+        there = _ask(python, packages)
+        if there["version"] != __version__:
+            problem = f"it has llm-bench-sweep {there['version']}, and this is {__version__}; install the same one there"
+            raise InvalidSetting("framework.python", python, problem)
+        return replace(_here(), python=there["python"], packages=there["packages"])
+    return replace(_here(), packages=_versions(packages))
+
+
+@cache
+def _here() -> Machine:
     return Machine(
         host=platform.node(),
         cpu=_cpu(),
@@ -86,29 +107,16 @@ def describe() -> Machine:
         driver=_driver(),
         kernel=platform.release(),
         python=platform.python_version(),
-        packages={name: found for name in ENGINE_PACKAGES if (found := _version(name))},
+        packages={},
         details=_details(),
     )
 
 
-@cache
-def described_by(python: str | None) -> Machine:
-    """This host with what is installed for the interpreter of a worker; None: for this process. Raises InvalidSetting."""
-    if python is None:
-        return describe()
-    there = _ask(python)
-    if there["version"] != __version__:
-        problem = f"it has llm-bench-sweep {there['version']}, and this is {__version__}; install the same one there"
-        raise InvalidSetting("framework.python", python, problem)
-    return replace(describe(), python=there["python"], packages=there["packages"])
-
-
-def _ask(python: str) -> dict[str, Any]:
+def _ask(python: str, packages: tuple[str, ...]) -> dict[str, Any]:
     """What this module prints when that interpreter runs it."""
     try:
-        done = subprocess.run(
-            [python, "-m", "bench.host.machine"], env=child_environment(python), capture_output=True, text=True, timeout=60, check=True
-        )
+        command = [python, "-m", "bench.host.machine", *packages]
+        done = subprocess.run(command, env=child_environment(python), capture_output=True, text=True, timeout=60, check=True)
         told: dict[str, Any] = json.loads(done.stdout)
     except OSError as error:
         problem = f"cannot be started ({error.strerror}); name the python of an environment, as in .venv/bin/python"
@@ -256,11 +264,12 @@ def _driver() -> str | None:
     return _read("/sys/module/nvidia/version") or None
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _output(*command: str) -> str | None:
@@ -271,4 +280,4 @@ def _output(*command: str) -> str | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"version": __version__, **describe().to_dict()}))
+    print(json.dumps({"version": __version__, "python": platform.python_version(), "packages": _versions(sys.argv[1:])}))

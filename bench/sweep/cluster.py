@@ -9,10 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bench.host import machine
 from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
-from bench.sweep.outcome import Outcome, Surroundings, to_row
+from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
 from bench.sweep.plan import Job, JobKey, Ledger, unfinished
 from bench.sweep.sigterm import on_sigterm
 
@@ -97,7 +96,7 @@ class _Rows:
         time.sleep(_POLL_S)  # its last row may still be on its way through a network disk
         self.pass_on()
         for job in unfinished(group.jobs, self.ledger):
-            row = to_row(job, outcome, datetime.now(UTC), machine.described_by(job.run.framework.python), Surroundings())
+            row = to_row(job, outcome, datetime.now(UTC), host_of(job.run), Surroundings())
             self.store.write(row)
         self.pass_on()
         return True

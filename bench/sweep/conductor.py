@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,14 @@ from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName
 from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
-from bench.host.machine import Machine
-from bench.results import Row, Store
+from bench.results import Store
 from bench.sweep.claims import Claims
 from bench.sweep.cluster import collect
+from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.local import run_locally
-from bench.sweep.plan import DONE_COLUMNS, JobKey, Ledger, Plan, make_plan
+from bench.sweep.outcome import host_of
+from bench.sweep.plan import JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sigterm import on_sigterm
 from bench.worker.resident import Slot
@@ -66,10 +66,10 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     store = Store(one_folder(points))
     store.prepare()
     claims = Claims(store.folder)
-    hosts = [machine.described_by(python) for python in {point.framework.python for point in points}]
+    for point in points:
+        host_of(point)  # an interpreter that is not there is told now
     names = store.names()
-    rows = [row for row in store.rows(DONE_COLUMNS) if any(_is_current(row, host, placement) for host in hosts)]
-    plan = make_plan(points, rows)
+    plan = make_plan(points, rows_that_count(points, store.rows(DONE_COLUMNS), here=placement.executor == "local"))
     console.print(announcement(plan, machine.describe().summary), highlight=False, markup=False)
     sweep = _Sweep(store, plan, claims, names, placement, console)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
@@ -78,13 +78,6 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
         store.compact()
     claims.close()
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere)
-
-
-def _is_current(row: Row, host: Machine, placement: Placement) -> bool:
-    """Whether a row counts for this host. On a cluster nobody knows beforehand which host will take a job: there the versions count."""
-    if placement.executor == "local":
-        return bool(row["environment_id"] == host.fingerprint)
-    return bool(json.loads(row["environment"] or "{}").get("packages") == host.packages)
 
 
 @dataclass(frozen=True)

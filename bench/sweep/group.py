@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.config import NoisePolicy
-from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
 from bench.results import Row, Status, Store
-from bench.sweep.outcome import Outcome, Surroundings, to_row
+from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
 from bench.sweep.plan import Job, JobKey, Ledger, predicted_bytes, with_probes, with_retries
 from bench.units import format_bytes
 from bench.worker.resident import JobLost, ResidentWorker, Slot, memory_limit_bytes
@@ -83,7 +82,7 @@ class GroupRunner:
 
     def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
         history = monitor.get_history() if monitor else None
-        host = machine.described_by(job.run.framework.python)
+        host = host_of(job.run)
         row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))
         if row.get("suspect") and self.ceilings.raised(job.run, self.observer.note):
             row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))

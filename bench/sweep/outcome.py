@@ -42,6 +42,11 @@ class Surroundings:
 _NOTHING_KNOWN = Surroundings()
 
 
+def host_of(run: RunConfig) -> Machine:
+    """This host as the point's framework meets it: with the versions of its packages. Raises InvalidSetting."""
+    return machine.describe(run.framework.python, run.framework.packages)
+
+
 def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings = _NOTHING_KNOWN) -> Row:
     run, seen = job.run, outcome.measurement
     return {

@@ -19,9 +19,6 @@ _GUESSED_MAX_BATCH = 64  # for weighing a search whose end nobody knows
 JobKey = tuple[str, int]
 """What tells a job from all others: (config_id, round)."""
 
-# The columns that tell whether a job is done.
-DONE_COLUMNS = ["config_id", "round", "status", "environment_id", "environment"]
-
 
 @dataclass(frozen=True)
 class Job:
@@ -97,7 +94,7 @@ class Plan:
 
 
 def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
-    """What is left to do of these points, given the rows (with DONE_COLUMNS at least) of this environment."""
+    """What is left to do of these points, given the rows that count."""
     rounds = points[0].rounds if points else 0
     jobs = _unique(Job(run, number) for number in range(rounds) for run in points)
     ledger = Ledger()

@@ -12,10 +12,10 @@ from time import perf_counter, process_time
 
 from bench.compose.grid import compose_sweep
 from bench.config import RunConfig
-from bench.host import machine
 from bench.results import Status, Store
-from bench.sweep.outcome import Outcome, Surroundings, to_row
-from bench.sweep.plan import DONE_COLUMNS, Job, make_plan
+from bench.sweep.done import DONE_COLUMNS, rows_that_count
+from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
+from bench.sweep.plan import Job, make_plan
 from bench.worker.resident import ResidentWorker, Slot
 from tests.perf.figures import Figure, cost_of
 
@@ -32,7 +32,8 @@ def ten_thousand_points() -> list[Figure]:
             store.compact()
             merge_s = perf_counter() - started
             before = process_time()
-            plan = make_plan(compose_sweep(_grid(count)), store.rows(DONE_COLUMNS))
+            points = compose_sweep(_grid(count))
+            plan = make_plan(points, rows_that_count(points, store.rows(DONE_COLUMNS), here=True))
             cpu_s[count] = process_time() - before
             assert plan.done == count
             started = perf_counter()
@@ -58,9 +59,9 @@ def _grid(count: int) -> list[str]:
 
 
 def _write_rows(store: Store, points: list[RunConfig]) -> None:
-    host, started_at = machine.describe(), datetime(2026, 1, 1, tzinfo=UTC)
+    started_at = datetime(2026, 1, 1, tzinfo=UTC)
     for i, run in enumerate(points):
-        row = to_row(Job(run, 0), Outcome(Status.unsupported), started_at + timedelta(seconds=i), host, Surroundings())
+        row = to_row(Job(run, 0), Outcome(Status.unsupported), started_at + timedelta(seconds=i), host_of(run), Surroundings())
         store.write(row)
 
 

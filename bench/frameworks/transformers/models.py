@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.config import Device, Dtype, HardwareConfig, ModelConfig, Weights
-from bench.errors import Unsupported
+from bench.errors import Unavailable, Unsupported
 from bench.frameworks.transformers.pretrained import explained
 from bench.roofline import ModelShape, shape_of
 
@@ -32,11 +32,11 @@ def use_threads(hardware: HardwareConfig, ranks: int = 1) -> None:
 
 
 def device_for(wanted: Device, dtype: Dtype) -> str:
-    """cuda or cpu. Raises Unsupported where the wanted device is not there, or does not know the dtype."""
+    """cuda or cpu. Raises Unavailable where the wanted device is not there, Unsupported where it does not know the dtype."""
     import torch
 
     if wanted is Device.cuda and not torch.cuda.is_available():
-        raise Unsupported(
+        raise Unavailable(
             "hardware.device=cuda, but torch sees no CUDA device; use hardware=cpu, or install a CUDA build of torch and its driver"
         )
     device = "cuda" if torch.cuda.is_available() and wanted is not Device.cpu else "cpu"

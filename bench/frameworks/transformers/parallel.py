@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from bench.config import RunConfig
-from bench.errors import Unsupported
+from bench.errors import Unavailable, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.ranks import Ranks
 from bench.frameworks.transformers import models
@@ -83,11 +83,11 @@ def refuse_heads(shape: ModelShape | None, tp: int) -> None:
 
 
 def refuse_devices(run: RunConfig, tp: int) -> None:
-    """Raise Unsupported where there is no GPU for each rank."""
+    """Raise Unavailable where there is no GPU for each rank."""
     import torch
 
     if models.device_for(run.hardware.device, run.model.dtype) == "cuda" and torch.cuda.device_count() < tp:
-        raise Unsupported(
+        raise Unavailable(
             f"framework.tp={tp} needs a GPU for each rank, and there are {torch.cuda.device_count()}; use fewer ranks, or hardware=cpu"
         )
 

@@ -11,30 +11,30 @@ from textwrap import shorten
 from typing import Any
 
 from bench.config import ModelConfig, Weights
-from bench.errors import Unsupported
+from bench.errors import Unavailable, Unsupported
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.gguf")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
-    """Raise Unsupported where a local folder lacks what a model needs. A hub id passes: it is asked for when it is loaded."""
+    """Raise Unavailable where a local folder lacks what a model needs. A hub id passes: it is asked for when it is loaded."""
     folder = Path(path)
     if not folder.is_dir():
         if folder.is_absolute() or path.startswith((".", "~")):
-            raise Unsupported(f"model.path={path}: there is no such folder; name a folder that exists, or a hub id like facebook/opt-125m")
+            raise Unavailable(f"model.path={path}: there is no such folder; name a folder that exists, or a hub id like facebook/opt-125m")
         return
     if not (folder / "config.json").is_file():
-        raise Unsupported(
+        raise Unavailable(
             f"model.path={path}: the folder has no config.json; save a model there with save_pretrained, or name another folder"
         )
     if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
-        raise Unsupported(
+        raise Unavailable(
             f"model.path={path}: the folder has a config.json, but no weights ({', '.join(WEIGHT_FILES)}); "
             "put them there, or use model.weights=random"
         )
     if needs_tokenizer and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise Unsupported(
+        raise Unavailable(
             f"model.path={path}: the folder has no tokenizer ({', '.join(_TOKENIZER_FILES)}); save one there, or set model.tokenizer"
         )
 
@@ -49,7 +49,7 @@ def architecture_in(path: str | None) -> dict[str, Any]:
 
 
 def folder_of(model: ModelConfig) -> Path:
-    """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unsupported."""
+    """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unavailable."""
     path = str(model.path)
     if Path(path).is_dir():
         check_folder(path, needs_tokenizer=model.tokenizer is None)
@@ -70,24 +70,28 @@ def explained(model: ModelConfig) -> Iterator[None]:
     except (ImportError, ValueError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _unreachable(model, error):
             raise  # out of memory, among others
-        raise Unsupported(_message(model, error)) from error
+        raise _explanation(model, error) from error
 
 
-def _message(model: ModelConfig, error: Exception) -> str:
+def _explanation(model: ModelConfig, error: Exception) -> Unsupported:
     said = shorten(" ".join(str(error).split()), 300, placeholder=" ...").rstrip(".")  # it lists hundreds of families where one is unknown
+    if isinstance(error, ImportError):
+        return Unavailable(f"transformers needs a package for {model.name}: {said}; install it, or change the setting that asks for it")
     if model.weights is Weights.random:
-        return f"transformers cannot build {model.name}: {said}; change the setting that it names, in framework or model.architecture"
+        return Unsupported(
+            f"transformers cannot build {model.name}: {said}; change the setting that it names, in framework or model.architecture"
+        )
     if "gated repo" in said.lower():
-        return (
+        return Unavailable(
             f"model.path={model.path}: the model is gated; accept its terms on huggingface.co/{model.path}, "
             "then run `hf auth login` or set HF_TOKEN"
         )
     if _unreachable(model, error):
-        return (
+        return Unavailable(
             f"model.path={model.path}: not in the local cache, and the hub cannot be reached or has no such model; "
             "download it where there is a network, then set model.path to its folder"
         )
-    return f"transformers cannot load {model.path}: {said}; mend that, or set model.path to another folder or hub id"
+    return Unsupported(f"transformers cannot load {model.path}: {said}; mend that, or set model.path to another folder or hub id")
 
 
 def _unreachable(model: ModelConfig, error: Exception) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import MissingExtra, Unsupported
 
 _GROUP = 32  # weights that share an int4 scale: the smallest group that torchao has, which fits every model here
 
@@ -26,7 +26,7 @@ def quantize(model: Any, kind: Quantization, device: str) -> None:
     try:
         from torchao.quantization import quantize_
     except ImportError as error:
-        raise Unsupported(f"framework.quantization={kind} needs torchao, which is not installed; pip install torchao") from error
+        raise MissingExtra(f"framework.quantization={kind}", "torchao", "quantize") from error
     head = model.get_output_embeddings()
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear) and layer is not head}
     before = {name: type(layer.weight.data) for name, layer in layers.items()}

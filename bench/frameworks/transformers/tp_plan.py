@@ -6,7 +6,7 @@ import importlib.util
 from typing import Any
 
 from bench.config import RunConfig
-from bench.errors import Unsupported
+from bench.errors import MissingExtra, Unsupported
 from bench.frameworks.transformers import models, saved
 from bench.frameworks.transformers.parallel import refuse_devices, refuse_heads, tell_rank
 from bench.frameworks.transformers.pretrained import explained
@@ -19,7 +19,7 @@ def refuse(run: RunConfig, tp: int) -> None:
     from bench.frameworks.transformers.weights import build_empty
 
     if importlib.util.find_spec("accelerate") is None:
-        raise Unsupported("framework.tp_plan=auto needs accelerate, which is not installed; pip install 'llm-bench-sweep[plan]'")
+        raise MissingExtra("framework.tp_plan=auto", "accelerate", "plan")
     models.quiet()
     refuse_devices(run, tp)
     if torch.cuda.is_available() and models.device_for(run.hardware.device, run.model.dtype) == "cpu":
