@@ -98,6 +98,7 @@ class FrameworkConfig:
 
     name: str = MISSING  # its key in the table of bench/frameworks
     python: Optional[str] = None  # interpreter of the environment that it is installed in; default: the one that runs the sweep
+    uses_gpus: ClassVar[bool] = True  # false: it runs on the CPU whatever is there
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 
     @property

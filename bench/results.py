@@ -39,7 +39,7 @@ class Status(StrEnum):
 _DISTURBANCE = pa.struct(
     [
         *((name, pa.float64()) for name in ("seconds", "other_cpu_s", "stolen_s", "limited_s")),
-        *((name, pa.int64()) for name in ("switches", "heat_events")),
+        *((name, pa.int64()) for name in ("switches", "heat_events", "cpus", "needed_cpus", "gpu_others")),
         *((name, pa.float64()) for name in ("clock_mhz", "celsius", "gpu_clock_mhz", "gpu_celsius", "energy_j", "load")),
         ("gpu_throttles", pa.list_(pa.string())),
     ]
@@ -75,6 +75,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("hardware", pa.string(), "the hardware's name as people write it"),
     ("device", pa.string(), "cpu, or the GPU's name"),
     ("n_devices", pa.int32(), "devices used"),
+    ("gpu_uuids", pa.list_(pa.string()), "of the GPUs used, rank by rank"),
     ("batch_size", pa.int32(), "sequences generated at once"),
     ("input_tokens", pa.int32(), "length of every prompt"),
     ("output_tokens", pa.int32(), "generated per sequence"),

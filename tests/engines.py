@@ -14,8 +14,9 @@ import numpy as np
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig, Weights
 from bench.frameworks import make_framework
+from bench.host.devices import Slot
 from bench.measure.point import Measurement
-from bench.worker.resident import ResidentWorker, Slot
+from bench.worker.resident import ResidentWorker
 
 LLAMA = {
     "model_type": "llama",

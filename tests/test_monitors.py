@@ -2,83 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from itertools import count
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.host import gpu
+from bench.host.devices import devices
 from bench.host.gpu import read_gpus
 from bench.host.monitors import SystemMonitor
 from bench.measure.streamers import FirstTokenTimerStreamer, TokenLatencyStreamer
-
-
-class FakeNvml(ModuleType):
-    """Two GPUs of a kind that doesn't tell its energy."""
-
-    NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
-
-    class NVMLError(Exception):
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        answers = {
-            "nvmlInit": None,
-            "nvmlDeviceGetCount": 2,
-            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=80),
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=2**30),
-            "nvmlDeviceGetPowerUsage": 350_000,
-            "nvmlDeviceGetClockInfo": 1410,
-            "nvmlDeviceGetTemperature": 71,
-            "nvmlDeviceGetCurrentClocksEventReasons": 0x04 | 0x40 | 0x01,
-        }
-        if name == "nvmlDeviceGetTotalEnergyConsumption":
-            return self._refuse
-        if name == "nvmlDeviceGetHandleByIndex":
-            return lambda index: f"gpu {index}"
-        if name not in answers:
-            raise AttributeError(name)
-        return lambda *_: answers[name]
-
-    def _refuse(self, _handle: object) -> None:
-        raise self.NVMLError("not supported")
+from tests.nvml import FakeNvml, fake_nvml
 
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNvml]:
-    fake = FakeNvml("pynvml")
-    monkeypatch.setitem(sys.modules, "pynvml", fake)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    gpu._nvml.cache_clear()
-    gpu._handles.cache_clear()
-    yield fake
-    gpu._nvml.cache_clear()
-    gpu._handles.cache_clear()
+    with fake_nvml(monkeypatch) as fake:
+        yield fake
 
 
 def test_a_gpu_tells_what_it_can(nvml: FakeNvml) -> None:
-    states = read_gpus()
+    states = read_gpus(devices().gpus)
     assert len(states) == 2
     assert (states[0].busy_percent, states[0].power_w, states[0].clock_mhz, states[0].celsius) == (80, 350, 1410, 71)
     assert states[0].throttles == ("power cap", "hardware thermal slowdown")
     assert states[0].energy_j is None
-    assert len(read_gpus(1)) == 1
-
-
-def test_only_gpus_that_cuda_may_use_are_read(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert gpu._handles(gpu._nvml()) == ["gpu 1"]
-
-
-def test_without_the_library_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    gpu._nvml.cache_clear()
-    assert read_gpus() == ()
-    gpu._nvml.cache_clear()
 
 
 def test_the_monitor_keeps_a_history() -> None:

@@ -40,7 +40,7 @@ def test_each_kind_of_disturbance_is_named() -> None:
     assert "CPU limit held it back for 20%" in reasons(limited_s=0.2)
     assert "made to wait 100 times" in reasons(switches=100 * CPUS)
     assert "slowed down 6 times" in reasons(heat_events=1)
-    assert reasons(gpu_throttles=("power cap",), gpu_celsius=83.0) == "GPU throttled at 83 °C: power cap"
+    assert reasons(gpu_throttles=("power brake", "power cap"), gpu_celsius=83.0) == "GPU throttled at 83 °C: power brake"
 
 
 def test_a_falling_clock_and_a_drift_are_named() -> None:

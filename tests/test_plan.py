@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from bench.config import Order, Rerun
 from bench.results import Row, Status
-from bench.sweep.local import slots
 from bench.sweep.plan import Job, Ledger, estimated_s, make_plan, with_probes
-from bench.worker.resident import Slot
 from tests.conftest import fake_run
 
 
@@ -136,13 +132,3 @@ def test_a_search_ends_where_even_one_sequence_fails_for_another_reason() -> Non
     for probe in with_probes([Job(fake_run(batch_size="max"), 0)], ledger):
         ledger.record(probe, Status.failed)
     assert list(ledger.statuses.values()) == [Status.failed]
-
-
-def test_workers_share_the_visible_gpus_or_else_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5,7")
-    assert [slot.gpus for slot in slots(2)] == [("2", "5"), ("3", "7")]
-    assert slots(1) == [Slot()]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
-    assert [slot.cpus for slot in slots(2)] == [(0, 2), (1, 3)]
-    assert len(slots(9)) == 4

@@ -19,8 +19,9 @@ from bench.frameworks.failure import Failed, of_exception
 from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.faults import Fault
 from bench.frameworks.ranks import Ranks
+from bench.host.devices import Slot
 from bench.results import Status
-from bench.worker.resident import JobLost, ResidentWorker, Slot
+from bench.worker.resident import JobLost, ResidentWorker
 from tests.conftest import ROOT
 from tests.engines import measured, point
 

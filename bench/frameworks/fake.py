@@ -21,6 +21,7 @@ from bench.roofline import ModelShape, shape_of
 @dataclass
 class Settings(FrameworkConfig):
     pretends: ClassVar[bool] = True
+    uses_gpus: ClassVar[bool] = False
     load_s: float = 0.0  # time that loading takes
     prefill_s: float = 0.0  # time per 1,000 prompt tokens of a sequence
     step_s: float = 0.0  # time of one decoding step

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 from bench.config import Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
@@ -42,6 +42,7 @@ class SpecConfig:
 
 @dataclass
 class Settings(FrameworkConfig):
+    uses_gpus: ClassVar[bool] = False
     kv_cache_type: KVCacheType = KVCacheType.BMC  # how keys and values are kept
     llm_operators: dict[str, str] = field(default_factory=dict)  # {Norm: NATIVE, MLP: TPP, ...}; default: PACE's own choice
     spec_config: SpecConfig = field(default_factory=SpecConfig)

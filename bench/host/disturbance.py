@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from bench.host.devices import Gpu
 from bench.host.gpu import GpuState, read_gpus
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -32,6 +33,9 @@ class HostState:
     clock_mhz: float | None
     celsius: float | None
     gpus: tuple[GpuState, ...] = ()
+    cpus: int = 1
+    needed_cpus: int = 1
+    ours: frozenset[int] = frozenset()  # the measured process and its ranks
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Disturbance:
     gpu_celsius: float | None
     gpu_throttles: tuple[str, ...]
     energy_j: float | None  # of GPUs and CPU packages, as far as they tell
+    cpus: int | None = None  # that the measured process may use
+    needed_cpus: int | None = None  # of them: all, or one for each rank whose work is on a GPU
+    gpu_others: int | None = None  # processes of somebody else that compute on its GPUs
     load: float | None = None  # tasks that ran or waited, the mean of the last minute: our own among them
 
 
@@ -68,6 +75,9 @@ def between(before: HostState, after: HostState) -> Disturbance:
         gpu_celsius=max((gpu.celsius for gpu in after.gpus if gpu.celsius is not None), default=None),
         gpu_throttles=tuple(dict.fromkeys(reason for gpu in after.gpus for reason in gpu.throttles)),
         energy_j=_energy_j(before, after),
+        cpus=after.cpus,
+        needed_cpus=after.needed_cpus,
+        gpu_others=_gpu_others(after),
         load=os.getloadavg()[0],
     )
 
@@ -77,12 +87,14 @@ class HostReader:
     """Reads the counters of this host for this process and its ranks."""
 
     ranks: tuple[int, ...] = ()  # child processes that do a part of the work
-    n_gpus: int = 0
+    gpus: tuple[Gpu, ...] = ()  # in use
+    cpus: tuple[int, ...] = ()  # default: those that this process may use
     root: Path = Path("/")
 
     def read(self) -> HostState:
         files = _files(self.root)
-        busy_s, stolen_s = _cpu_times(self.root / "proc/stat")
+        cpus = self.cpus or tuple(os.sched_getaffinity(0))
+        busy_s, stolen_s = _cpu_times(self.root / "proc/stat", cpus)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return HostState(
             t_s=time.perf_counter(),
@@ -95,7 +107,10 @@ class HostReader:
             package_j=sum(joules) / 1e6 if (joules := _numbers(files.energy)) else None,
             clock_mhz=max(_numbers(files.clocks), default=0) / 1e3 or None,
             celsius=max(_numbers(files.temperatures), default=0) / 1e3 or None,
-            gpus=read_gpus(self.n_gpus) if self.n_gpus else (),
+            gpus=read_gpus(self.gpus) if self.gpus else (),
+            cpus=len(cpus),
+            needed_cpus=min(len(cpus), len(self.gpus)) or len(cpus),
+            ours=frozenset((os.getpid(), *self.ranks)),
         )
 
 
@@ -131,9 +146,9 @@ def _is_cpu_sensor(file: Path) -> bool:
     return False
 
 
-def _cpu_times(stat: Path) -> tuple[float, float]:
-    """Seconds that our CPUs were busy, and that were stolen from them: proc_stat(5)."""
-    mine = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
+def _cpu_times(stat: Path, cpus: Iterable[int]) -> tuple[float, float]:
+    """Seconds that these CPUs were busy, and that were stolen from them: proc_stat(5)."""
+    mine = {f"cpu{cpu}" for cpu in cpus}
     busy = stolen = 0
     for line in _text(stat).splitlines():
         name, *values = line.split()
@@ -154,6 +169,14 @@ def _limited_s(stat: Path | None) -> float:
     """Time that the container's CPU limit held us back; cgroup v2 counts microseconds, v1 nanoseconds."""
     values = dict(line.split() for line in _text(stat).splitlines()) if stat else {}
     return int(values.get("throttled_usec", 0)) / 1e6 or int(values.get("throttled_time", 0)) / 1e9
+
+
+def _gpu_others(state: HostState) -> int | None:
+    """Processes of somebody else on our GPUs. Where none of the numbers is ours, as in a container, one on each is taken for ours."""
+    running = [gpu.processes for gpu in state.gpus if gpu.processes is not None]
+    if not running:
+        return None
+    return sum(len(set(pids) - state.ours) - (state.ours.isdisjoint(pids) and bool(pids)) for pids in running)
 
 
 def _energy_j(before: HostState, after: HostState) -> float | None:

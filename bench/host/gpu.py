@@ -1,16 +1,18 @@
-"""NVIDIA GPUs as their driver sees them, through NVML (nvidia-ml-py); nothing where that is not installed."""
+"""What a GPU does at one moment, as its driver tells it through NVML."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bench.host.devices import Gpu, ask, nvml
+
+POWER_CAP = "power cap"  # where a card under heavy matrix products always ends up
 # What lowers the clock, as bits of NVML's "clocks event reasons". Idle and the user's own clock settings are not among them.
 _THROTTLES = {
-    0x04: "power cap",
+    0x04: POWER_CAP,
     0x08: "hardware slowdown",
     0x20: "software thermal slowdown",
     0x40: "hardware thermal slowdown",
@@ -29,64 +31,36 @@ class GpuState:
     celsius: float | None
     throttles: tuple[str, ...]
     energy_j: float | None  # since the driver was loaded
+    processes: tuple[int, ...] | None  # that compute on it; in a container, their numbers may be those of the host
 
 
-def read_gpus(count: int | None = None) -> tuple[GpuState, ...]:
-    """The first `count` GPUs that CUDA may use; default: all of those."""
-    nvml = _nvml()
-    return tuple(_state(nvml, handle) for handle in _handles(nvml)[:count]) if nvml else ()
-
-
-@cache
-def _nvml() -> Any:
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:  # the library without a driver
-        return None
-    return pynvml
+def read_gpus(gpus: Sequence[Gpu]) -> tuple[GpuState, ...]:
+    """Those of them that NVML knows by their UUID."""
+    handles = (_handle(gpu.uuid) for gpu in gpus) if nvml() else ()
+    return tuple(_state(nvml(), handle) for handle in handles if handle is not None)
 
 
 @cache
-def _handles(nvml: Any) -> list[Any]:
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-    names = [name.strip() for name in chosen.split(",") if name.strip()]
-    found = (_ask(_by_index_or_uuid, nvml, name) for name in names)
-    return [handle for handle in found if handle is not None]
-
-
-def _by_index_or_uuid(nvml: Any, name: str) -> Any:
-    return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name.encode())
+def _handle(uuid: str) -> Any:
+    return ask(nvml().nvmlDeviceGetHandleByUUID, uuid)
 
 
 def _state(nvml: Any, handle: Any) -> GpuState:
-    use = _ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-    memory = _ask(nvml.nvmlDeviceGetMemoryInfo, handle)
-    milliwatts = _ask(nvml.nvmlDeviceGetPowerUsage, handle)
-    millijoules = _ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    use = ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+    memory = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+    milliwatts = ask(nvml.nvmlDeviceGetPowerUsage, handle)
+    millijoules = ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    running = ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
     # Named "throttle reasons" before driver 535.
     reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    bits = _ask(reasons, handle) or 0
+    bits = ask(reasons, handle) or 0
     return GpuState(
         busy_percent=float(use.gpu) if use else None,
         memory_bytes=int(memory.used) if memory else None,
         power_w=milliwatts / 1e3 if milliwatts is not None else None,
-        clock_mhz=_ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
-        celsius=_ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        clock_mhz=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        celsius=ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
         throttles=tuple(name for bit, name in _THROTTLES.items() if bits & bit),
         energy_j=millijoules / 1e3 if millijoules is not None else None,
+        processes=tuple(int(process.pid) for process in running) if running is not None else None,
     )
-
-
-def _ask(call: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer, or None: which questions a GPU answers depends on its kind and its driver."""
-    nvml = _nvml()
-    try:
-        return call(*arguments)
-    except nvml.NVMLError:
-        return None

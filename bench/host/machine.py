@@ -22,6 +22,7 @@ import psutil
 
 from bench import __version__
 from bench.errors import InvalidSetting
+from bench.host.devices import devices
 
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
 TIMING_PREFIXES = (
@@ -50,7 +51,7 @@ class Machine:
     cpu: str
     cpus: int  # that this process may use
     ram_bytes: int
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...]  # that this process may use
     driver: str | None
     kernel: str
     python: str
@@ -98,13 +99,14 @@ def describe(python: str | None = None, packages: tuple[str, ...] = ("torch", "t
 
 @cache
 def _here() -> Machine:
+    seen = devices()
     return Machine(
         host=platform.node(),
         cpu=_cpu(),
         cpus=len(os.sched_getaffinity(0)),
         ram_bytes=psutil.virtual_memory().total,
-        gpus=_gpus(),
-        driver=_driver(),
+        gpus=tuple(gpu.name for gpu in seen.gpus),
+        driver=seen.driver,
         kernel=platform.release(),
         python=platform.python_version(),
         packages={},
@@ -251,17 +253,6 @@ def _read(path: str | Path) -> str | None:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
-
-
-def _gpus() -> tuple[str, ...]:
-    """NVIDIA GPUs as the kernel driver names them: no library, no device is woken for it."""
-    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    names = [line.split(":", 1)[1].strip() for file in files for line in file.read_text().splitlines() if line.startswith("Model")]
-    return tuple(names)
-
-
-def _driver() -> str | None:
-    return _read("/sys/module/nvidia/version") or None
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from bench.host.devices import Gpu, devices
 from bench.host.gpu import GpuState, read_gpus
 
 
@@ -57,6 +58,7 @@ class SystemMonitor:
     """Samples the whole host every `interval` seconds in a thread. Start it outside the measured process."""
 
     interval: float = 1.0
+    gpus: Sequence[Gpu] = field(default_factory=lambda: devices().gpus)
     clock: Callable[[], float] = time.monotonic
     _samples: list[Sample] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -83,7 +85,7 @@ class SystemMonitor:
         started = self.clock()
         psutil.cpu_percent()  # a thread's first call only sets the mark from which its next one counts
         while not self._stop.wait(self.interval):
-            self._samples.append(_sample(self.clock() - started, read_gpus()))
+            self._samples.append(_sample(self.clock() - started, read_gpus(self.gpus)))
 
 
 def _sample(t_s: float, gpus: Sequence[GpuState]) -> Sample:
@@ -136,11 +138,6 @@ class PeakMemory:
 def _peak_bytes(process: Path) -> int | None:
     line = next((line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM")), None)
     return int(line.split()[1]) * 1024 if line else None
-
-
-def uses_gpu() -> bool:
-    """Whether a framework in this process has brought a GPU up."""
-    return _cuda() is not None
 
 
 def _cuda() -> Any:

@@ -9,6 +9,7 @@ from math import sqrt
 from statistics import median
 
 from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.gpu import POWER_CAP
 
 # Shares of the CPU time that we could have had. Each costs at most about its own size in latency.
 _OTHER_SHARE = 0.05
@@ -30,6 +31,8 @@ def noise(around: Sequence[Disturbance], latencies_s: Sequence[float]) -> list[s
         return []
     changed = drift(latencies_s)
     found = [*_cpu_reasons(around), *_clock_reasons(around)]
+    if others := max(one.gpu_others or 0 for one in around):
+        found.append(f"{others} other process{'es' if others > 1 else ''} on the GPU")
     if changed is not None and abs(changed) > _DRIFT_SHARE:
         found.append(f"drift: latency changed by {changed:+.0%} from the first repeats to the last")
     return found
@@ -48,9 +51,14 @@ def drift(latencies_s: Sequence[float]) -> float | None:
     return median(latencies_s[-third:]) / median(latencies_s[:third]) - 1
 
 
-def wait_until_quiet(limit_s: float, note: Callable[[str], None], given_up: Callable[[], bool] = lambda: False) -> bool:
-    """Wait until other processes leave the CPUs alone, at most this long; `note` is told once for what. Whether it got quiet."""
-    reader, deadline, told = HostReader(), time.monotonic() + limit_s, False
+def wait_until_quiet(
+    limit_s: float, note: Callable[[str], None], given_up: Callable[[], bool] = lambda: False, cpus: tuple[int, ...] = ()
+) -> bool:
+    """Wait until other processes leave these CPUs alone, at most this long; `note` is told once for what. Whether it got quiet.
+
+    Default: the CPUs that this process may use.
+    """
+    reader, deadline, told = HostReader(cpus=cpus), time.monotonic() + limit_s, False
     while not given_up():
         before = reader.read()
         time.sleep(_LOOK_S)
@@ -67,14 +75,18 @@ def wait_until_quiet(limit_s: float, note: Callable[[str], None], given_up: Call
 
 def _cpu_reasons(around: Sequence[Disturbance]) -> list[str]:
     seconds = sum(one.seconds for one in around) or 1e-9
-    available_s = seconds * len(os.sched_getaffinity(0))
+    cpus = around[0].cpus or len(os.sched_getaffinity(0))
+    needed = around[0].needed_cpus or cpus
+    available_s = seconds * cpus
+    # What others take of CPUs that the job does not need costs it nothing.
+    most_for_others = max(_OTHER_SHARE, 1 - needed / cpus)
     shares = (
-        (sum(one.other_cpu_s for one in around), available_s, _OTHER_SHARE, "other processes took {:.0%} of the CPU time"),
+        (sum(one.other_cpu_s for one in around), available_s, most_for_others, "other processes took {:.0%} of the CPU time"),
         (sum(one.stolen_s for one in around), available_s, _STOLEN_SHARE, "the hypervisor took {:.0%} of the CPU time"),
         (sum(one.limited_s for one in around), seconds, _LIMITED_SHARE, "the container's CPU limit held it back for {:.0%} of the time"),
     )
     found = [text.format(taken / whole) for taken, whole, most, text in shares if taken > max(most * whole, _LEAST_S)]
-    per_s = sum(one.switches for one in around) / available_s
+    per_s = sum(one.switches for one in around) / (seconds * needed)
     if per_s > _SWITCHES_PER_S and available_s > _LEAST_S:
         found.append(f"made to wait {per_s:.0f} times a second on each CPU, by more threads than CPUs or by other processes")
     return found
@@ -88,7 +100,7 @@ def _clock_reasons(around: Sequence[Disturbance]) -> list[str]:
         known = [clock for clock in clocks if clock]
         if known and min(known) < (1 - _CLOCK_SHARE) * median(known):
             found.append(f"{name} clock fell to {min(known):.0f} MHz, its median was {median(known):.0f}")
-    throttles = dict.fromkeys(reason for one in around for reason in one.gpu_throttles)
+    throttles = dict.fromkeys(reason for one in around for reason in one.gpu_throttles if reason != POWER_CAP)
     if throttles:
         warmest = max((one.gpu_celsius for one in around if one.gpu_celsius is not None), default=None)
         at = f" at {warmest:.0f} °C" if warmest is not None else ""

@@ -14,8 +14,9 @@ import psutil
 from bench.config import RunConfig
 from bench.errors import Unsupported
 from bench.frameworks.base import Framework, Tokens
+from bench.host.devices import Gpu, devices
 from bench.host.disturbance import Disturbance, HostReader, between
-from bench.host.monitors import PeakMemory, uses_gpu
+from bench.host.monitors import PeakMemory
 from bench.measure.clock import Clock, Stopwatch
 from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.workload import Prompts, prompts_for
@@ -39,6 +40,7 @@ class Measurement:
     around: tuple[Disturbance, ...] = ()  # per repeat: what else happened on the host
     peak_host_bytes: int | None = None
     peak_device_bytes: int | None = None
+    gpus: tuple[str, ...] = ()  # in use: their UUIDs, as far as the driver tells
     engine: dict[str, Any] = field(default_factory=dict)  # what Framework.describe told
 
 
@@ -57,8 +59,8 @@ def measure(
     """Measure one point on a loaded framework. Raises what the engine raises, Unsupported, and WrongLength."""
     _refuse_too_long(run, shape)
     framework.prepare(run)
-    ranks = _ranks(run)
-    job = _Job(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, _gpus_in_use(run)))
+    ranks, gpus = _ranks(run), _gpus_in_use(run, framework)
+    job = _Job(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, gpus))
     memory = PeakMemory(ranks)
     memory.reset()
     warmups = job.repeats("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
@@ -75,6 +77,7 @@ def measure(
         around=tuple(repeat.around for repeat in repeats),
         peak_host_bytes=memory.host_bytes(),
         peak_device_bytes=memory.device_bytes(),
+        gpus=tuple(gpu.uuid for gpu in gpus),
         engine=framework.describe(),
     )
 
@@ -129,8 +132,8 @@ def _ranks(run: RunConfig) -> tuple[int, ...]:
     return tuple(child.pid for child in psutil.Process().children(recursive=True))
 
 
-def _gpus_in_use(run: RunConfig) -> int:
-    return getattr(run.framework, "tp", 1) if uses_gpu() else 0
+def _gpus_in_use(run: RunConfig, framework: Framework) -> tuple[Gpu, ...]:
+    return devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
 
 
 def _refuse_too_long(run: RunConfig, shape: ModelShape | None) -> None:

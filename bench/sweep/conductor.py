@@ -13,6 +13,7 @@ from bench.config import RunConfig
 from bench.errors import InvalidSetting, UnknownName
 from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
+from bench.host.devices import Slot, devices_for
 from bench.results import Store
 from bench.sweep.claims import Claims
 from bench.sweep.cluster import collect
@@ -23,7 +24,6 @@ from bench.sweep.outcome import host_of
 from bench.sweep.plan import JobKey, Ledger, Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sigterm import on_sigterm
-from bench.worker.resident import Slot
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 
@@ -64,6 +64,8 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     """
     placement = placement or Placement()
     store = Store(one_folder(points))
+    if placement.executor == "local":
+        _refuse_other_hardware(points)
     store.prepare()
     claims = Claims(store.folder)
     for point in points:
@@ -78,6 +80,13 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
         store.compact()
     claims.close()
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere)
+
+
+def _refuse_other_hardware(points: Sequence[RunConfig]) -> None:
+    for point in points:
+        if found := devices_for(point).misfit(point.hardware):
+            remedy = "choose the hardware that is there, or keep the name as a mere label by hardware.is_label=true"
+            raise InvalidSetting("hardware.name", point.hardware.name, f"{found}; {remedy}")
 
 
 @dataclass(frozen=True)

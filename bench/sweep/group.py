@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bench.config import NoisePolicy
+from bench.config import NoisePolicy, RunConfig
 from bench.host.ceilings import CeilingKeeper
+from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
 from bench.sweep.plan import Job, JobKey, Ledger, predicted_bytes, with_probes, with_retries
 from bench.units import format_bytes
-from bench.worker.resident import JobLost, ResidentWorker, Slot, memory_limit_bytes
+from bench.worker.resident import JobLost, ResidentWorker, memory_limit_bytes
 
 
 class Observer(Protocol):
@@ -69,7 +70,8 @@ class GroupRunner:
 
     def _run_one(self, job: Job) -> None:
         started_at = datetime.now(UTC)
-        monitor = SystemMonitor(job.run.measure.interval_s) if job.run.measure.system_metrics else None
+        gpus = devices_for(job.run, self.slot).gpus
+        monitor = SystemMonitor(job.run.measure.interval_s, gpus) if job.run.measure.system_metrics else None
         self.ceilings.ensure(job.run, self.observer.note)  # before the model of the first job takes the memory
         outcome = self._pruned(job) or self._measured(job, monitor)
         if self.stopped_by and outcome.status is not Status.ok:
@@ -89,17 +91,26 @@ class GroupRunner:
         return row
 
     def _pruned(self, job: Job) -> Outcome | None:
+        if found := devices_for(job.run, self.slot).misfit(job.run.hardware):
+            return Outcome(Status.unsupported, f"hardware.name={job.run.hardware.name}: {found}")
         if job.run.prune and (smaller := self.ledger.ruled_out_by(job)):
             run = smaller.run
             needs = f"batch {run.batch_size}, {run.input_tokens} input and {run.output_tokens} output tokens ran out of memory"
             return Outcome(Status.pruned, f"not run: {needs} ({run.point_id}), and this needs no less; prune=false runs it anyway")
         if not job.run.prune_predicted:
             return None
-        needed, left = predicted_bytes(job.run), memory_limit_bytes(job.run)
+        needed, left = predicted_bytes(job.run), self._memory_bytes(job.run)
         if not needed or not left or needed <= left:
             return None
         told = f"needs {format_bytes(needed)} by prediction, and {format_bytes(left)} are to be had"
         return Outcome(Status.pruned, f"not run: {told}; prune_predicted=false runs it anyway")
+
+    def _memory_bytes(self, run: RunConfig) -> int | None:
+        """What a worker has for the whole model: its GPUs' memory, or the host's before it loaded anything."""
+        here = devices_for(run, self.slot)
+        if here.on_gpu(run):
+            return here.memory_bytes(run)
+        return self._worker.memory_bytes if self._worker and self._loaded_key == run.load_key else memory_limit_bytes(run)
 
     def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:
@@ -121,7 +132,7 @@ class GroupRunner:
         def say(reason: str) -> None:
             self.observer.note(f"waiting up to {limit_s:g} s for a quiet host: {reason}")
 
-        wait_until_quiet(limit_s, say, given_up=lambda: self.stopped_by is not None)
+        wait_until_quiet(limit_s, say, given_up=lambda: self.stopped_by is not None, cpus=self.slot.cpus)
 
     def _was_noisy(self, job: Job) -> bool:
         return job.run.noise is NoisePolicy.retry and job.key == self._noisy_key

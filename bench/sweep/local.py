@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.host import machine
+from bench.host.devices import Slot, devices
 from bench.sweep.group import GroupRunner
 from bench.sweep.plan import Job
-from bench.worker.resident import Slot
 
 MakeRunner = Callable[[Slot], GroupRunner]
 
@@ -20,7 +18,7 @@ def run_locally(groups: Sequence[Sequence[Job]], make_runner: MakeRunner, worker
     waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
     for group in groups:
         waiting.put(group)
-    runners = [make_runner(slot) for slot in slots(min(workers, len(groups)))]
+    runners = [make_runner(slot) for slot in devices().slots(min(workers, len(groups)), [group[0].run for group in groups])]
     # The kernel ends a worker with the thread that started it, so each runner keeps to one thread of the pool.
     with ThreadPoolExecutor(len(runners), thread_name_prefix="slot") as pool:
         lanes = [pool.submit(runner.run, _taken(waiting)) for runner in runners]
@@ -40,21 +38,3 @@ def _taken(waiting: queue.SimpleQueue[Sequence[Job]]) -> Iterator[Job]:
             yield from waiting.get_nowait()
         except queue.Empty:
             return
-
-
-def slots(workers: int) -> list[Slot]:
-    """The host in equal parts: GPUs where there are some, else cores. One worker gets all of it."""
-    if workers <= 1:
-        return [Slot()]
-    if gpus := _visible_gpus():
-        return [Slot(gpus=tuple(gpus[i::workers])) for i in range(min(workers, len(gpus)))]
-    cpus = sorted(os.sched_getaffinity(0))
-    return [Slot(cpus=tuple(cpus[i::workers])) for i in range(min(workers, len(cpus)))]
-
-
-def _visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [gpu for gpu in chosen.split(",") if gpu.strip() and gpu != "-1"]
-    return [str(i) for i in range(len(machine.describe().gpus))]

@@ -11,9 +11,10 @@ from statistics import fmean
 from typing import Any
 
 from bench import __version__
-from bench.config import MAX_BATCH, Device, RunConfig, canonical_json
+from bench.config import MAX_BATCH, RunConfig, canonical_json
 from bench.host import machine
 from bench.host.ceilings import HostCeilings
+from bench.host.devices import devices_for
 from bench.host.machine import COMMAND_VARIABLE, Machine
 from bench.host.monitors import History
 from bench.host.noise import noise
@@ -104,6 +105,7 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
         "peak_device_bytes": seen.peak_device_bytes,
+        "gpu_uuids": list(seen.gpus) or None,
         "peak_host_bytes": seen.peak_host_bytes,
         "tokens_digest": seen.tokens_digest,
         "load_s": seen.load_s,
@@ -181,8 +183,7 @@ def _engine(run: RunConfig, seen: Measurement) -> Row:
 def _hardware(run: RunConfig, seen: Measurement | None, host: Machine) -> str:
     """As people write it: 1xNVIDIA H100, or the CPU with the number of cores that were to be had."""
     told = seen.engine if seen else {}
-    on_gpu = run.hardware.device is Device.cuda or (run.hardware.device is Device.auto and bool(host.gpus))
-    device = told.get("device") or (host.gpu if on_gpu else "cpu")
+    device = told.get("device") or (host.gpu if devices_for(run).on_gpu(run) else "cpu")
     if device and device != "cpu":
         return f"{told.get('n_devices') or getattr(run.framework, 'tp', 1)}x{device}"
     return f"{host.cpu} ({host.cpus} CPUs)"

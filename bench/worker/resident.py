@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
-from bench.config import Device, RunConfig
+from bench.config import RunConfig
 from bench.frameworks.failure import Failure, of_death, oom_kills
 from bench.host import machine
+from bench.host.devices import Slot, devices_for
 from bench.measure.point import Measurement
 from bench.results import Status
 from bench.worker.protocol import (
@@ -45,26 +45,19 @@ class JobLost(Exception):
         self.worker_lives = worker_lives
 
 
-@dataclass(frozen=True)
-class Slot:
-    """The part of the host that one worker may use. Empty: all of it."""
-
-    gpus: tuple[str, ...] = ()  # as CUDA_VISIBLE_DEVICES names them
-    cpus: tuple[int, ...] = ()
-
-
 class ResidentWorker:
     """One child process that holds one loaded model. load and measure may raise JobLost."""
 
     def __init__(self, run: RunConfig, log: Path, slot: Slot) -> None:
         self._log = log
         self._timeout_s = run.timeout_s
+        self.memory_bytes = memory_limit_bytes(run)  # of the host, before anything is loaded
         self._connection, theirs = Pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [run.framework.python or sys.executable, "-m", "bench.worker.child"],
-                env=_environment(run, slot, theirs.fileno()),
+                env=_environment(run, slot, self.memory_bytes, theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -136,19 +129,18 @@ class ResidentWorker:
         self._process.wait()
 
 
-def _environment(run: RunConfig, slot: Slot, fd: int) -> dict[str, str]:
+def _environment(run: RunConfig, slot: Slot, memory_bytes: int | None, fd: int) -> dict[str, str]:
     ours = {
         "PYTHONFAULTHANDLER": "1",
         FD_VARIABLE: str(fd),
+        **slot.environment,
     }
     if run.hardware.threads:
         ours["OMP_NUM_THREADS"] = str(run.hardware.threads)
-    if slot.gpus:
-        ours["CUDA_VISIBLE_DEVICES"] = ",".join(slot.gpus)
     if slot.cpus:
         ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
-    if limit := memory_limit_bytes(run):
-        ours[MEMORY_VARIABLE] = str(limit)
+    if memory_bytes:
+        ours[MEMORY_VARIABLE] = str(memory_bytes)
     return {**machine.child_environment(run.framework.python), **ours, **run.hardware.env}
 
 
@@ -156,5 +148,4 @@ def memory_limit_bytes(run: RunConfig) -> int | None:
     """What the worker may take of the host's memory. None on a GPU, where host memory is not what runs out."""
     if run.hardware.memory_limit_gb is not None:
         return int(run.hardware.memory_limit_gb * 1e9)
-    on_gpu = run.hardware.device is Device.cuda or (run.hardware.device is Device.auto and machine.describe().gpus)
-    return None if on_gpu else machine.memory_left_bytes()
+    return None if devices_for(run).on_gpu(run) else machine.memory_left_bytes()

@@ -12,11 +12,12 @@ from time import perf_counter, process_time
 
 from bench.compose.grid import compose_sweep
 from bench.config import RunConfig
+from bench.host.devices import Slot
 from bench.results import Status, Store
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
 from bench.sweep.plan import Job, make_plan
-from bench.worker.resident import ResidentWorker, Slot
+from bench.worker.resident import ResidentWorker
 from tests.perf.figures import Figure, cost_of
 
 
