@@ -9,76 +9,80 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench import __version__
-from bench.compose.command_line import for_hydra
-from bench.compose.composer import CONF, explain, register_schemas, to_run_config
+from bench.compose import schemas
+from bench.compose.command_line import for_hydra, is_question
 from bench.compose.help import help_page
-from bench.config import MAX_BATCH, RunConfig
+from bench.compose.messages import explain
+from bench.compose.request import compose
+from bench.config import MAX_BATCH
 from bench.errors import BenchError, PointsFailed
 from bench.host.machine import COMMAND_VARIABLE
 
-if TYPE_CHECKING:
-    from bench.sweep.conductor import Placement
 
+def run(arguments: Sequence[str]) -> None:
+    """Run a sweep, then show its table and draw its charts. Raises BenchError, as PointsFailed where a point has no result."""
+    request = compose(arguments)
+    from rich.console import Console
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def one_point(config: DictConfig) -> None:
-    """What Hydra's own launchers call for each point of a sweep; ours gets them all at once."""
-    run_points([to_run_config(config)])
-
-
-def run_points(points: Sequence[RunConfig], placement: Placement | None = None) -> None:
-    """Run a sweep, then show its table and draw its charts. Raises PointsFailed where a point has no result."""
-    from bench.sweep.conductor import run_sweep
+    from bench.sweep.launch import launch
 
     console = Console()
-    sweep = run_sweep(points, console, placement)
+    sweep = launch(request, console)
     if sweep.elsewhere:
         console.print(f"{sweep.elsewhere} jobs are under way; the same command collects them", highlight=False)
-    elif points[0].report:
+    elif request.points[0].report:
         from bench.report import show
 
-        is_search = any(point.batch_size == MAX_BATCH for point in points)  # its probes are points of their own
-        show(sweep.folder, console, None if is_search else {point.point_id for point in points})
+        is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
+        show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
     if sweep.failed:
         raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
 
 
+def answer(arguments: Sequence[str]) -> None:
+    """Hydra shows a config, completes a word, ...: whatever it can do without running anything."""
+    schemas.register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own exceptions in its own way; this hands them to us instead
+    sys.argv[1:] = arguments
+    hydra.main(version_base="1.3", config_path=str(schemas.CONF), config_name="config")(_nothing)()
+
+
+def _nothing(config: DictConfig) -> None:
+    pass
+
+
 def main() -> None:
-    if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):  # Hydra's own page takes it three times as long, to say less
-        print(help_page([CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
+    typed = sys.argv[1:]
+    if not {"-h", "--help"}.isdisjoint(typed):  # Hydra's own page takes it three times as long, to say less
+        print(help_page([schemas.CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
         return
-    if "--version" in sys.argv[1:]:
+    if "--version" in typed:
         print(__version__)
         return
     from bench.importers import with_sweep_from_file
     from bench.importers.named_sweep import as_text
 
-    register_schemas()
-    os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *sys.argv[1:]])
-    # Hydra would print its own exceptions in its own way; this makes it hand them to us instead.
+    os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *typed])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with TemporaryDirectory(prefix="bench-from-") as folder:
-            sys.argv[1:] = with_sweep_from_file(for_hydra(sys.argv[1:]), Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
-            one_point()
+            arguments = with_sweep_from_file(for_hydra(typed), Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
+            (answer if is_question(typed) else run)(arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except (BenchError, HydraException, OmegaConfBaseException, YAMLError) as error:
         if wants_traceback:
             raise
-        sys.exit(f"bench-run: {explain(error)}")
+        sys.exit(f"bench-run: {error if isinstance(error, BenchError) else explain(error)}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def bench_run(tmp_path: Path) -> Command:
     """`python -m bench.run ARGUMENTS` in an empty folder."""
 
     def run(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        environment = {**os.environ, "COLUMNS": "200"}
         command = [sys.executable, "-m", "bench.run", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
 

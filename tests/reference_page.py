@@ -8,6 +8,7 @@ from enum import EnumType
 from typing import Any
 
 from bench.compose.help import declared
+from bench.compose.placement import Placement
 from bench.config import (
     DataConfig,
     FrameworkConfig,
@@ -21,7 +22,6 @@ from bench.config import (
 from bench.frameworks import FRAMEWORKS, settings_by_name
 from bench.frameworks.pace import SpecConfig
 from bench.results import COLUMNS
-from bench.sweep.conductor import Placement
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

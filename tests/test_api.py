@@ -32,8 +32,8 @@ def test_a_mistake_is_told_before_anything_runs(tmp_path: Path, monkeypatch: pyt
         sweep.run("+batch_sise=1")
     with pytest.raises(InvalidSetting, match="output_tokens=0"):
         sweep.run(output_tokens=0)
-    with pytest.raises(InvalidSetting, match=r"hydra.launcher.workers=2: .* use bench-run"):
-        sweep.run("hydra.launcher.workers=2")
+    with pytest.raises(InvalidSetting, match=r"hydra.launcher.workers=0: must be at least 1"):
+        sweep.run("hydra.launcher.workers=0")
     assert not (tmp_path / "outputs").exists()
 
 
@@ -53,7 +53,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]

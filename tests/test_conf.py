@@ -9,8 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from bench import sweep
-from bench.compose.composer import CONF, register_schemas, to_run_config
-from bench.compose.grid import compose_sweep
+from bench.compose.composer import to_run_config
+from bench.compose.request import compose_sweep
+from bench.compose.schemas import CONF, register
 from bench.config import RunConfig
 from bench.errors import BenchError
 from tests.conftest import ROOT
@@ -63,7 +64,7 @@ def test_a_point_of_a_grid_is_the_one_that_its_settings_make_alone(axes: list[st
 
 
 def composed_by_hydra(settings: list[str]) -> RunConfig:
-    register_schemas()
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return to_run_config(compose("config", settings))
 

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.lines import Line2D
+from rich.console import Console
 
 from bench.analysis import gallery, references, style, tables
 from bench.analysis.gallery import Picture
-from bench.compose.grid import compose_sweep
-from bench.run import run_points
+from bench.compose.request import compose_sweep
+from bench.sweep.conductor import run_sweep
 from tests import synthetic
 from tests.conftest import ROOT
 
@@ -105,7 +106,7 @@ def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> 
 def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     points = compose_sweep([f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false"])
-    run_points(points)
+    run_sweep(points, Console())
     settings = tables.settings(tables.jobs([tmp_path / "outputs" / name]))
     assert len(settings) == len(points)
     assert set(settings["status"]) == {"ok"}

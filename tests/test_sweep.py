@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench.compose.composer import CONF
 from bench.compose.help import help_page
+from bench.compose.schemas import CONF
 from bench.results import Store
 from tests.conftest import ROOT, Command
 

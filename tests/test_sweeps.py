@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.compose.grid import compose_sweep
+from bench.compose.request import compose_sweep
 from tests.conftest import ROOT
 
 

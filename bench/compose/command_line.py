@@ -6,12 +6,11 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from hydra._internal.utils import get_args_parser
-
 from bench.errors import InvalidSetting
 
 _RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
-_NO_RUN = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+_QUESTIONS = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+_WITH_QUESTIONS = ("-p", "--package", "--resolve")
 _FROM = re.compile(r"^\+?from=")
 _SWEEP = re.compile(r"^\+?sweeps=")
 _DOTS = re.compile(r"(?<=\d), *(?:\.\.|\.{4,}|…) *,(?= *[\d-])")  # what people type for ...
@@ -24,12 +23,16 @@ def for_hydra(typed: Sequence[str]) -> list[str]:
     """
     _refuse_unknown_options(typed)
     spelled = [_FROM.sub("+from=", _SWEEP.sub("+sweeps@_global_=", _DOTS.sub(",...,", argument))) for argument in typed]
-    arguments = [argument for argument in spelled if argument not in _RUN]
-    return arguments if any(argument.partition("=")[0] in _NO_RUN for argument in typed) else ["-m", *arguments]
+    return [argument for argument in spelled if argument not in _RUN]
+
+
+def is_question(typed: Sequence[str]) -> bool:
+    """Whether Hydra shall show the config, complete a word, ...: nothing is run then."""
+    return any(argument.partition("=")[0] in _QUESTIONS for argument in typed)
 
 
 def _refuse_unknown_options(typed: Sequence[str]) -> None:
-    known = list(get_args_parser()._option_string_actions)
+    known = ["--help", "--version", *_RUN, *_QUESTIONS, *(_WITH_QUESTIONS if is_question(typed) else ())]
     for argument in typed:
         name = argument.partition("=")[0]
         if name.startswith("-") and name not in known:

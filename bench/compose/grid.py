@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bench.compose.composer import CONF, Composer, register_schemas
 from bench.compose.ellipsis import ELLIPSIS, expand
-from bench.config import RunConfig
 from bench.errors import InvalidSetting, SeriesError
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 
-def grid(loader: ConfigLoader, master: DictConfig, params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[str]]:
+def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[str]]:
     """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
-    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()), *arguments]
+    params = master.hydra.sweeper.params.items()
+    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
-    axes = {override.get_key_element(): _values(_expanded(override)) for override in overrides}
+    axes = {override.get_key_element(): _values(override) for override in overrides}
     settings = loader.load_sweep_config(master, [values[0] for values in axes.values()]).sweep
     blocks = [_zipped(axes, spec) for spec in settings.zip]
     zipped = {key for spec in settings.zip for key in _keys(spec)}
@@ -59,6 +53,21 @@ def _spelled(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _values(override: Override) -> list[str]:
+    """The override once per value that it sweeps, with 1,2,4,...,64 spelled out."""
+    key, value = override.get_key_element(), override.value()
+    if isinstance(value, ChoiceSweep) and ELLIPSIS in value.list:
+        try:
+            return [f"{key}={term}" for term in expand(value.list)]
+        except SeriesError as error:
+            raise SeriesError(f"{override.key_or_group}={error}") from None
+    if override.is_interval_sweep():
+        raise InvalidSetting(key, override.get_value_string(), "holds endlessly many values; list those to measure, as in 1,2,4,...,64")
+    if override.is_sweep_override():
+        return [f"{key}={text}" for text in override.sweep_string_iterator()]
+    return [f"{key}={override.get_value_element_as_str()}"]
+
+
 def _keys(spec: str) -> list[str]:
     return [part.strip() for part in spec.split(",")]
 
@@ -73,33 +82,3 @@ def _zipped(axes: Mapping[str, list[str]], spec: str) -> list[tuple[str, ...]]:
         told = ", ".join(f"{key} has {length} values" for key, length in lengths.items())
         raise InvalidSetting("sweep.zip", spec, f"axes that advance together need equally many values, but {told}")
     return list(zip(*(axes[key] for key in keys), strict=True))
-
-
-def _values(override: Override) -> list[str]:
-    """The override once per value that it sweeps."""
-    [points] = BasicSweeper.split_arguments([override], max_batch_size=None)
-    return [line for [line] in points]
-
-
-def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:
-    """The points of `bench-run ARGUMENTS`, without running them."""
-    register_schemas()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", list(arguments), RunMode.MULTIRUN)
-        composer = Composer(loader, master)
-        return [composer.compose(point) for point in grid(loader, master, master.hydra.sweeper.params, arguments)]
-
-
-def _expanded(override: Override) -> Override:
-    """The override with 1,2,4,...,64 spelled out."""
-    value = override._value
-    if not isinstance(value, ChoiceSweep) or ELLIPSIS not in value.list:
-        return override
-    expanded = copy.copy(override)
-    expanded._value = copy.copy(value)
-    try:
-        expanded._value.list = expand(value.list)
-    except SeriesError as error:
-        raise SeriesError(f"{override.key_or_group}={error}") from None
-    return expanded

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.compose.composer import CONF
+from bench.compose.schemas import CONF
 
 # What hub names append to models of the same architecture.
 _VARIANT = re.compile(r"-(instruct|chat|it|hf|base|v\d+\.\d+)$", re.IGNORECASE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def run(*arguments: str, **settings: Any) -> Path:
-    """Measure a grid on this machine as `bench-run` does, and return the folder with its rows.
+    """Measure a grid as `bench-run` does, and return the folder with its rows.
 
     A list is swept: run(model="llama_28m", batch_size=[1, 2, 4]). Arguments are those of the command
     line: run("+sweeps=demo", "batch_size=1,2,4,...,64", "model.dtype=bf16"). Jobs that have their row
@@ -18,17 +18,14 @@ def run(*arguments: str, **settings: Any) -> Path:
     """
     from rich.console import Console
 
+    from bench.compose.command_line import for_hydra
     from bench.compose.grid import typed
-    from bench.errors import InvalidSetting, PointsFailed
-    from bench.sweep.conductor import run_sweep
+    from bench.compose.request import compose
+    from bench.errors import PointsFailed
+    from bench.sweep.launch import launch
 
-    for argument in arguments:
-        if argument.lstrip("+").startswith("hydra.launcher"):
-            key, _, value = argument.partition("=")
-            raise InvalidSetting(key, value, "sweep.run runs one group after the other on this machine; use bench-run for the others")
-    sweep = run_sweep(
-        points(*arguments, *(typed(key, value) for key, value in settings.items())), Console(force_terminal=False, force_jupyter=False)
-    )
+    request = compose(for_hydra([*arguments, *(typed(key, value) for key, value in settings.items())]))
+    sweep = launch(request, Console(force_terminal=False, force_jupyter=False))
     if sweep.failed:
         raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
     return sweep.folder
@@ -36,16 +33,7 @@ def run(*arguments: str, **settings: Any) -> Path:
 
 def points(*arguments: str) -> list[RunConfig]:
     """The points of `bench-run ARGUMENTS`, checked and not run. Raises BenchError."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
     from bench.compose.command_line import for_hydra
-    from bench.compose.composer import explain
-    from bench.compose.grid import compose_sweep
-    from bench.errors import BenchError
+    from bench.compose.request import compose
 
-    try:
-        return compose_sweep(for_hydra(arguments)[1:])
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise BenchError(explain(error)) from error
+    return compose(for_hydra(arguments)).points

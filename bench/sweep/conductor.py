@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from bench.compose.placement import Placement
 from bench.config import RunConfig
-from bench.errors import InvalidSetting, UnknownName
+from bench.errors import InvalidSetting
 from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
@@ -26,26 +26,6 @@ from bench.sweep.progress import SweepProgress
 from bench.sweep.sigterm import on_sigterm
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the groups of a sweep run."""
-
-    executor: str = "local"  # local, slurm or ray
-    workers: int = 1  # local: groups that run side by side, each on its part of the GPUs or cores
-    detach: bool = False  # slurm: submit and return; the same command later collects
-    params: Mapping[str, Any] = field(default_factory=dict)  # slurm: submitit's parameters; ray: options of its tasks, and init
-
-    def __post_init__(self) -> None:
-        if self.executor not in (known := ("local", "slurm", "ray")):
-            raise UnknownName("executor", self.executor, known, "as in hydra.launcher.executor=slurm")
-        if self.workers < 1:
-            raise InvalidSetting("hydra.launcher.workers", self.workers, "must be at least 1")
-        if self.detach and self.executor != "slurm":
-            raise InvalidSetting(
-                "hydra.launcher.detach", True, f"executor={self.executor} ends with this process; only executor=slurm goes on alone"
-            )
 
 
 @dataclass(frozen=True)

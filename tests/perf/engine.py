@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from bench.compose.grid import compose_sweep
+from bench.compose.request import compose_sweep
 from bench.config import RunConfig
 from bench.host.devices import Slot
 from bench.results import Status, Store

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.compose.grid import compose_sweep
+from bench.compose.request import compose_sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import HostReader
 from bench.measure.point import measure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from bench.compose.composer import CONF, register_schemas
+from bench.compose.schemas import CONF, register
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -14,5 +14,5 @@ def nothing(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    register_schemas()
+    register()
     nothing()

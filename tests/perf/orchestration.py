@@ -10,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.compose.grid import compose_sweep
+from bench.compose.request import compose_sweep
 from bench.config import RunConfig
 from bench.frameworks.base import Framework
 from bench.frameworks.hf import HuggingFace

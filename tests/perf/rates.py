@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from bench.analysis.regression import Pair, Side, Verdict, compare
-from bench.compose.grid import compose_sweep
+from bench.compose.request import compose_sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import Disturbance
 from bench.host.noise import noise

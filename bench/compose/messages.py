@@ -1,0 +1,44 @@
+"""What went wrong while composing, as one message that names the key, its value, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from bench.errors import UnknownName, UnknownSetting
+
+
+def explain(error: Exception) -> str:
+    """One message for what went wrong while composing: the key, its value, and what to do about it."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return str(UnknownName(group, name, error.options, f"or add conf/{group}/{name}.yaml"))
+    if isinstance(error, OverrideParseException):
+        form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
+        return f"{error.override!r} is no setting: {form}, and name a sweep as +sweeps=demo"
+    if isinstance(error, YAMLError):
+        return f"a file is no YAML: {' '.join(str(error).split())}; mend it there"
+    file = re.match(r"In '(.+)': \w+ raised", str(error))
+    cause = next((each for each in (error.__cause__, error.__context__) if isinstance(each, OmegaConfBaseException)), error)
+    told = _explain_value(error, cause) if isinstance(cause, OmegaConfBaseException) else None
+    return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or str(error).strip()}"
+
+
+def _explain_value(error: Exception, cause: OmegaConfBaseException) -> str | None:
+    key, problem = cause.full_key, str(cause).splitlines()[0]
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and key and is_dataclass(cause.object_type):
+        return str(UnknownSetting(key, [field.name for field in fields(cause.object_type) if not field.name.startswith("_")]))
+    if isinstance(cause, ValidationError) and isinstance(group := cause.child_node, DictConfig) and is_dataclass(OmegaConf.get_type(group)):
+        parts = ", ".join(f"{key}.{name}" for name in map(str, group))
+        return f"{key} is a group of settings, and has no value of its own; set one of {parts}"
+    if isinstance(cause, ValidationError) and key:
+        setting = str(error).splitlines()[0].removeprefix("Error merging override ") if str(error).startswith("Error merging") else key
+        return f"{setting}: {problem[0].lower()}{problem[1:]}"
+    if isinstance(cause, ValidationError) and "is not a subclass of" in problem:
+        return f"{problem}; a file chooses a group in its list of defaults, as in `- override /framework: fake`"
+    return None
