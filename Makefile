@@ -7,7 +7,12 @@ RUN := $(BIN)/python -m
 # Every named sweep is a target: make mpt-7b-latency-short, or with SCALE=small its small sibling on the CPU.
 SWEEPS := $(filter-out demo %-small,$(basename $(notdir $(wildcard sweeps/*.yaml))))
 
-.PHONY: help demo test check perf chaos clean mpt published $(SWEEPS)
+# Engines that want an environment of their own; where the host has a GPU, its build is taken where there is one.
+ENGINES ?= vllm llama_cpp
+ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
+GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
+
+.PHONY: help engines demo test check perf chaos clean mpt published $(SWEEPS)
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +42,8 @@ perf: $(VENV)/.test ## the measured figures of docs/performance.md
 chaos: $(VENV)/.test ## 500 points, a third of them struck by a fault, run again until nothing is left
 	$(RUN) tests.chaos
 
+engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for each of vLLM and llama.cpp; ENGINES="vllm" for a choice
+
 clean: ## remove the virtual environment and the caches, but no results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 
@@ -49,4 +56,13 @@ $(VENV)/.demo: requirements/demo.txt setup.cfg
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.demo
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/test.txt
+	touch $@
+
+# What stands in a list ENGINE-alone.txt is installed without what it asks for.
+$(ENGINES_FOLDER)/%/.built: requirements/%.txt $(wildcard requirements/*-alone.txt requirements/*-cuda.txt)
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	CMAKE_ARGS="$(if $(GPU),-DGGML_CUDA=on) $(CMAKE_ARGS)" $(@D)/bin/pip install --quiet --disable-pip-version-check \
+		-r $(firstword $(wildcard requirements/$*$(GPU).txt) $<)
+	$(if $(wildcard requirements/$*$(GPU)-alone.txt),$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/$*-alone.txt)
 	touch $@

@@ -97,7 +97,8 @@ class FrameworkConfig:
     """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
 
     name: str = MISSING  # its key in the table of bench/frameworks
-    python: Optional[str] = None  # interpreter of the environment that it is installed in; default: the one that runs the sweep
+    python: Optional[str] = None  # interpreter of its environment; default: the one that runs the sweep, or of `make engines`
+    modules: ClassVar[tuple[str, ...]] = ()  # of its engine; where they are missing, `make engines` may have built an environment
     uses_gpus: ClassVar[bool] = True  # false: it runs on the CPU whatever is there
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds
 

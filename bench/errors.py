@@ -10,7 +10,8 @@ BenchError
 ├── NothingMeasured      rows, but none that holds a measurement
 ├── Unsupported          a framework can never run this point; becomes a row, never stops a sweep
 │   └── Unavailable      it could, once something is there: a login, a folder, a GPU; its row is run again
-│       └── MissingExtra an optional package is not installed, with the pip command
+│       ├── MissingExtra  an optional package is not installed, with the pip command
+│       └── MissingEngine an engine is not installed, with the command that builds its environment
 └── PointsFailed         the sweep went on to its end, but some points have no result
 """
 
@@ -87,6 +88,14 @@ class Unavailable(Unsupported):
 class MissingExtra(Unavailable):
     def __init__(self, setting: str, package: str, extra: str) -> None:
         super().__init__(f"{setting} needs {package}, which is not installed; pip install 'llm-bench-sweep[{extra}]'")
+
+
+class MissingEngine(Unavailable):
+    def __init__(self, name: str, modules: str) -> None:
+        super().__init__(
+            f"framework={name} needs {modules}, which is not installed; `make engines ENGINES={name}` in a checkout builds an environment "
+            "that is then found by itself, or set framework.python to the interpreter of one that has it"
+        )
 
 
 class PointsFailed(BenchError):

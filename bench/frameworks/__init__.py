@@ -19,6 +19,8 @@ FRAMEWORKS = {
     "hf": "bench.frameworks.hf:engine",
     "deepspeed_tp": "bench.frameworks.deepspeed_tp:engine",
     "pace": "bench.frameworks.pace:Pace",
+    "vllm": "bench.frameworks.vllm:Vllm",
+    "llama_cpp": "bench.frameworks.llama_cpp:LlamaCpp",
     "fake": "bench.frameworks.fake:Fake",
 }
 ENTRY_POINTS = "bench.frameworks"

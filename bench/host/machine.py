@@ -38,6 +38,7 @@ TIMING_PREFIXES = (
     "ATEN_",
     "DNNL_",
     "ONEDNN_",
+    "VLLM_",
 )
 
 

@@ -14,6 +14,7 @@ from bench.config import DataConfig, ModelConfig, PromptSource, RunConfig, Weigh
 from bench.data import embedded_tokenizer
 from bench.errors import InvalidSetting
 from bench.frameworks.base import Tokens
+from bench.frameworks.transformers import gguf_header
 
 Prompts = Callable[[str, int], Tokens]
 """The prompts of ("warm-up" or "repeat", number): int64 [batch, prompt_tokens].
@@ -88,7 +89,8 @@ def _without(vocab: int, special: frozenset[int]) -> NDArray[np.int64]:
 def _ordinary_tokens(run: RunConfig) -> NDArray[np.int64]:
     """Every token id that the prompts may hold."""
     architecture = run.model.architecture
-    if run.model.weights is Weights.pretrained or "vocab_size" not in architecture:
+    brings_its_own = run.model.weights is Weights.pretrained and not gguf_header.is_gguf(run.model.path)
+    if brings_its_own or "vocab_size" not in architecture:
         tokenizer = _tokenizer(_tokenizer_name(run.model), run.model.trust_remote_code)
         return _without(len(tokenizer), frozenset(tokenizer.all_special_ids))
     named = (architecture.get(f"{kind}_token_id") for kind in ("bos", "eos", "pad", "unk"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import __version__
 from bench.config import MAX_BATCH, RunConfig, canonical_json
+from bench.frameworks import environments
 from bench.host import machine
 from bench.host.ceilings import HostCeilings
 from bench.host.devices import devices_for
@@ -45,7 +46,7 @@ _NOTHING_KNOWN = Surroundings()
 
 def host_of(run: RunConfig) -> Machine:
     """This host as the point's framework meets it: with the versions of its packages. Raises InvalidSetting."""
-    return machine.describe(run.framework.python, run.framework.packages)
+    return machine.describe(environments.python_of(run.framework), run.framework.packages)
 
 
 def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings = _NOTHING_KNOWN) -> Row:

@@ -13,6 +13,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.frameworks import environments
 from bench.frameworks.failure import Failure, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import Slot, devices_for
@@ -56,7 +57,7 @@ class ResidentWorker:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [run.framework.python or sys.executable, "-m", "bench.worker.child"],
+                [environments.python_of(run.framework) or sys.executable, "-m", "bench.worker.child"],
                 env=_environment(run, slot, self.memory_bytes, theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -141,7 +142,7 @@ def _environment(run: RunConfig, slot: Slot, memory_bytes: int | None, fd: int) 
         ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
     if memory_bytes:
         ours[MEMORY_VARIABLE] = str(memory_bytes)
-    return {**machine.child_environment(run.framework.python), **ours, **run.hardware.env}
+    return {**machine.child_environment(environments.python_of(run.framework)), **ours, **run.hardware.env}
 
 
 def memory_limit_bytes(run: RunConfig) -> int | None:

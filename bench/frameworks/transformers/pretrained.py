@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.config import ModelConfig, Weights
 from bench.errors import Unavailable, Unsupported
+from bench.frameworks.transformers import gguf_header
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.gguf")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -20,6 +21,8 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.m
 def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
     """Raise Unavailable where a local folder lacks what a model needs. A hub id passes: it is asked for when it is loaded."""
     folder = Path(path)
+    if gguf_header.is_gguf(path):
+        raise Unsupported(f"model.path={path}: only framework=llama_cpp runs a GGUF file; choose that, or name a folder or a hub id")
     if not folder.is_dir():
         if folder.is_absolute() or path.startswith((".", "~")):
             raise Unavailable(f"model.path={path}: there is no such folder; name a folder that exists, or a hub id like facebook/opt-125m")
@@ -40,10 +43,12 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
 
 
 def architecture_in(path: str | None) -> dict[str, Any]:
-    """What the config.json of a local folder says; nothing where there is none, which is told when the model is loaded."""
+    """What a GGUF file, or the config.json of a local folder, says; nothing where there is none, which is told when the model is loaded."""
     try:
+        if gguf_header.is_gguf(path):
+            return gguf_header.architecture(str(path))
         architecture: dict[str, Any] = json.loads((Path(path or "") / "config.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, Unsupported):
         return {}
     return architecture
 

@@ -1,11 +1,13 @@
-"""Random-weight models on disk, for engines that only read folders: saved once, and found again."""
+"""What engines that only read files are given: models made once, kept in the cache, and found again."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.config import ModelConfig, Weights, canonical_json
 from bench.data import embedded_tokenizer
@@ -20,20 +22,40 @@ def folder_of(model: ModelConfig, seed: int) -> Path:
     """A folder with this model's config, weights and tokenizer. Raises Unsupported."""
     if model.weights is Weights.pretrained:
         return pretrained.folder_of(model)
-    what = {"architecture": model.architecture, "dtype": str(model.dtype), "seed": seed, "version": _WEIGHTS_VERSION}
-    digest = hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12]
-    folder = cache_folder() / "models" / f"{model.family}-{digest}"
-    if not folder.is_dir():
-        _save(model, seed, folder)
-    return folder
+
+    def write(folder: Path) -> None:
+        models.build(model, "cpu", seed).save_pretrained(folder)
+        embedded_tokenizer().save_pretrained(folder)
+
+    return made_once("models", f"{model.family}-{{}}", identity(model, seed), write)
 
 
-def _save(model: ModelConfig, seed: int, folder: Path) -> None:
-    """Written under another name and renamed: whoever finds the folder finds it whole."""
-    unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
-    models.build(model, "cpu", seed).save_pretrained(unfinished)
-    embedded_tokenizer().save_pretrained(unfinished)
+def identity(model: ModelConfig, seed: int) -> dict[str, Any]:
+    """What decides the weights of a model, to name what is made of it."""
+    if model.weights is Weights.pretrained:
+        folder = pretrained.folder_of(model).resolve()
+        return {"path": str(folder), "changed_ns": max(file.stat().st_mtime_ns for file in folder.iterdir()), "dtype": str(model.dtype)}
+    return {"architecture": model.architecture, "dtype": str(model.dtype), "seed": seed, "version": _WEIGHTS_VERSION}
+
+
+def made_once(kind: str, name: str, what: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+    """The file or folder of this `kind` in the cache, its `name` with a hash of `what` in it; `write` makes it where it is not there yet.
+
+    Written under another name and renamed: whoever finds it finds it whole.
+    """
+    path = cache_folder() / kind / name.format(hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12])
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        unfinished.rename(folder)
-    except OSError:  # another worker was faster
-        shutil.rmtree(unfinished)
+        write(unfinished)
+        unfinished.rename(path)
+    except OSError:
+        if not path.exists():  # else another worker was faster
+            raise
+    finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        unfinished.unlink(missing_ok=True)
+    return path

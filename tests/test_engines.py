@@ -1,0 +1,216 @@
+"""vLLM, llama.cpp and OpenVINO compute what transformers computes, keep nothing from one repeat to the next, and say what they lack.
+
+Each runs in the environment that `make engines` built; where that is not there, its tests are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import FrameworkConfig, GenerationConfig, RunConfig
+from bench.errors import InvalidSetting, MissingEngine, Unsupported
+from bench.frameworks import environments, llama_cpp, settings_by_name
+from bench.frameworks.request_loop import Served, most_prefill_steps, serve
+from bench.frameworks.transformers import gguf_header
+from bench.measure.point import Measurement
+from bench.results import Status
+from bench.worker.resident import JobLost
+from tests.conftest import ROOT
+from tests.engines import LLAMA, measured, point
+
+# What each engine is held against transformers with: FAMILY-DTYPE.
+CLAIMS = {
+    "vllm": ["llama-fp32", "llama-bf16", "falcon-fp32", "opt-fp32", "mixtral-fp32"],
+    "llama_cpp": ["llama-fp32", "llama-bf16", "qwen3-fp32", "mixtral-fp32", "phi3-fp32"],
+}
+
+
+PYTHONS = {engine: environments.interpreter(engine) for engine in CLAIMS}  # before a test has another cache folder
+
+
+def needs(engine: str) -> pytest.MarkDecorator:
+    there = PYTHONS[engine].is_file()
+    return pytest.mark.skipif(not there, reason=f"the environment of {engine} is missing; make engines ENGINES={engine}")
+
+
+def settings(name: str, **values: Any) -> FrameworkConfig:
+    return settings_by_name()[name](name=name, **values)
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What tests/engine_probe.py finds of an engine, run once."""
+    seen: dict[str, Any] = {}
+
+    def found(engine: str) -> dict[str, Any]:
+        if engine not in seen:
+            folder = tmp_path_factory.mktemp(engine)
+            environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": str(ROOT)}
+            command = [str(PYTHONS[engine]), "-m", "tests.engine_probe", engine, str(folder / "found.json"), *CLAIMS[engine]]
+            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+            assert ran.returncode == 0, ran.stderr[-3000:]
+            seen[engine] = json.loads((folder / "found.json").read_text())
+        return dict(seen[engine])
+
+    return found
+
+
+CASES = [pytest.param(engine, claim, marks=needs(engine)) for engine, claims in CLAIMS.items() for claim in claims]
+
+
+@pytest.mark.parametrize(("engine", "claim"), CASES)
+def test_it_computes_what_transformers_computes_and_keeps_nothing(probed: Any, engine: str, claim: str) -> None:
+    """In fp32 to the last bits; in bf16 nearly as exactly as transformers itself. The same prompts again, others between, give the same."""
+    found = probed(engine)[claim]
+    assert found["no_state"]
+    assert found["steps"] == 6
+    if claim.endswith("fp32"):
+        assert found["tokens"]
+        assert found["largest"]["engine"] < 1e-4
+    else:
+        assert found["mean"]["engine"] < 2 * found["mean"]["hf"]
+
+
+def in_worker(run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measurement:
+    """Measured by a worker in the engine's own environment, with an empty cache of models."""
+    monkeypatch.setattr(run.framework, "python", str(PYTHONS[run.framework.name]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return measured(run, tmp_path)
+
+
+@needs("llama_cpp")
+def test_llama_cpp_takes_a_file_of_the_users_and_quantizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = {**LLAMA, "hidden_size": 256, "intermediate_size": 512}
+    plain = in_worker(point(settings("llama_cpp"), wide), tmp_path, monkeypatch)
+    small = in_worker(point(settings("llama_cpp", quantization=llama_cpp.Quantization.q4_k_m), wide), tmp_path, monkeypatch)
+    assert small.engine["weight_bytes"] < 0.5 * plain.engine["weight_bytes"]
+    assert small.token_times_s
+    assert [len(steps) for steps in small.token_times_s] == [6, 6]
+    [file] = (tmp_path / "llm-bench-sweep" / "gguf").glob("*F32.gguf")
+    told = gguf_header.architecture(str(file))
+    assert {key: told[key] for key in ("hidden_size", "vocab_size", "num_key_value_heads")} == {
+        key: wide[key] for key in ("hidden_size", "vocab_size", "num_key_value_heads")
+    }
+    run = point(settings("llama_cpp"), path=file)
+    run.model.architecture = told
+    assert in_worker(run, tmp_path, monkeypatch).tokens_digest == plain.tokens_digest
+
+
+@needs("llama_cpp")
+def test_llama_cpp_samples_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = [point(settings("llama_cpp"), generation=GenerationConfig(do_sample=True, temperature=hot)) for hot in (1.0, 1.0, 1.5)]
+    first, again, hotter = (in_worker(run, tmp_path, monkeypatch).tokens_digest for run in drawn)
+    assert first == again != hotter
+
+
+@needs("llama_cpp")
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ({"model_type": "opt", "hidden_size": 64, "word_embed_proj_dim": 64, "num_attention_heads": 4}, "opt is not written as GGUF"),
+        ({**LLAMA, "mlp_bias": True}, "biases of llama"),
+    ],
+)
+def test_a_model_that_gguf_lacks_is_unsupported(
+    family: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(JobLost, match=reason) as lost:
+        in_worker(point(settings("llama_cpp"), family), tmp_path, monkeypatch)
+    assert lost.value.status is Status.unsupported
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF\x03", b"PK\x03\x04 something else entirely"])
+def test_a_file_that_is_no_gguf_says_so(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(content)
+    with pytest.raises(Unsupported, match=r"model\.path=.*model\.gguf"):
+        gguf_header.architecture(str(file))
+
+
+def test_an_engine_that_is_nowhere_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    absent = settings("llama_cpp")
+    monkeypatch.setattr(type(absent), "modules", ("no_such_engine",))
+    assert environments.python_of(absent) is None
+    with pytest.raises(MissingEngine, match=r"needs no_such_engine, .*make engines ENGINES=llama_cpp"):
+        environments.require(absent)
+
+
+def test_an_environment_that_was_built_is_found_by_itself_and_one_that_is_set_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    absent = settings("llama_cpp")
+    monkeypatch.setattr(type(absent), "modules", ("no_such_engine",))
+    built = environments.interpreter("llama_cpp")
+    built.parent.mkdir(parents=True)
+    built.touch()
+    assert environments.python_of(absent) == str(built)
+    absent.python = "/other/python"
+    assert environments.python_of(absent) == "/other/python"
+    monkeypatch.setattr(type(absent), "modules", ("json",))
+    assert environments.python_of(settings("llama_cpp")) is None
+
+
+def test_what_the_settings_alone_show_to_be_wrong_stops_the_sweep() -> None:
+    with pytest.raises(InvalidSetting, match="ubatch=0"):
+        point(settings("llama_cpp", ubatch=0))
+    with pytest.raises(InvalidSetting, match="has its own"):
+        point(settings("llama_cpp", quantization=llama_cpp.Quantization.q8_0), path="model.gguf")
+
+
+def served(*steps: dict[int, int], batch: int = 2, new_tokens: int = 3) -> tuple[Served, int]:
+    """What becomes of a batch in an engine that gives so many tokens to these rows in each step, and how many steps were told."""
+    left = list(steps)
+    told: list[float | None] = []
+    result = serve(
+        lambda: [(row, [7] * count) for row, count in left.pop(0).items()],
+        lambda: bool(left),
+        batch,
+        new_tokens,
+        lambda at_s=None: told.append(at_s),
+    )
+    return result, len(told)
+
+
+def test_a_batch_that_is_served_whole_takes_a_step_for_each_token() -> None:
+    result, told = served({0: 1, 1: 1}, {0: 1, 1: 1}, {0: 1, 1: 1})
+    assert (result.tokens.tolist(), result.prefill_steps, result.steps, told) == ([[7] * 3] * 2, 1, 3, 3)
+
+
+def test_prompts_that_are_read_in_chunks_are_told_and_timed_by_the_slowest_sequence() -> None:
+    result, told = served({0: 1}, {0: 1, 1: 1}, {0: 1, 1: 1}, {1: 1})
+    assert (result.tokens.shape, result.prefill_steps, result.steps, told) == ((2, 3), 2, 4, 3)
+
+
+def test_an_engine_that_is_a_step_behind_is_followed() -> None:
+    """vLLM's asynchronous scheduling hands over a step's tokens during the next one."""
+    result, told = served({}, {0: 1, 1: 1}, {0: 1, 1: 1}, {0: 1, 1: 1})
+    assert (result.tokens.shape, result.prefill_steps, told) == ((2, 3), 2, 3)
+
+
+def test_a_sequence_that_had_to_give_way_is_out_of_memory_and_no_slow_batch() -> None:
+    with pytest.raises(MemoryError, match="step 2 left out 1 of 2 sequences: the KV cache does not hold them all"):
+        served({0: 1, 1: 1}, {0: 1}, {0: 1, 1: 1}, {1: 1})
+
+
+def test_too_few_tokens_are_handed_back_as_they_are() -> None:
+    result, told = served({0: 1, 1: 1}, {0: 1, 1: 1})
+    assert (result.tokens.shape, told) == ((2, 2), 2)
+    assert served()[0].tokens.shape == (2, 0)
+
+
+def test_a_draft_may_give_several_tokens_a_step() -> None:
+    result, told = served({0: 1, 1: 1}, {0: 2, 1: 2})
+    assert (result.tokens.shape, told) == ((2, 3), 3)
+
+
+def test_how_many_steps_prompts_may_take_at_most() -> None:
+    assert most_prefill_steps(16, 128, 16 * 128 + 16) == 1
+    assert most_prefill_steps(16, 128, 512) == 5
