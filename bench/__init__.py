@@ -19,6 +19,6 @@ def load(*folders: Path | str) -> pd.DataFrame:
     """What was measured in these output folders, a line per setting with its rounds pooled. Raises NoRows."""
     from pathlib import Path
 
-    from bench.analysis import tables
+    from bench.analysis.settings import pool_rounds, read_jobs
 
-    return tables.settings(tables.jobs([Path(folder) for folder in folders]))
+    return pool_rounds(read_jobs([Path(folder) for folder in folders]))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from bench.errors import BenchError, InvalidSetting
 
 if TYPE_CHECKING:
-    from bench.analysis.matching import Group
+    from bench.analysis.compare.pairs import Matched, Part
+    from bench.analysis.compare.statistics import Comparison
 
 _ABOUT = """\
 Compares the latency of two sweeps point by point, or with --by the parts of
@@ -44,48 +45,52 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparisons, and return the exit code of the worst."""
     from rich.console import Console
 
-    from bench.analysis import matching, regression, verdicts
+    from bench.analysis.compare import pairs, show, statistics
 
-    groups = [matching.read(folder) for folder in options.folders]
+    sides = [(folder.name, pairs.read(folder)) for folder in options.folders]
     if options.by:
-        base, *others = _parts(groups[0], options)
-    elif len(groups) == 2:
-        base, *others = groups
-    else:
+        sides = _parts(sides[0][1], options)
+    elif len(sides) != 2:
         raise InvalidSetting("folders", ", ".join(map(str, options.folders)), "name two, BASE and NEW, or one with --by")
+    base, *others = sides
     codes, reports, console = [], [], Console()
-    for other in others:
-        matched = matching.match(base, other, interleaved=bool(options.by))
+    for new in others:
+        matched = pairs.match(base, new, options.environment, one_sweep=bool(options.by))
         if not matched.pairs:
-            raise InvalidSetting("folders", f"{base.name}, {other.name}", "no point has a result on both sides; compare sweeps of one grid")
-        found = regression.compare(matched.pairs, options.min_effect, options.trust_noisy, matched.interleaved, matched.round_s)
+            raise InvalidSetting("folders", f"{base[0]}, {new[0]}", "no point has a result on both sides; compare sweeps of one grid")
+        found = statistics.compare(matched.pairs, options.min_effect, options.trust_noisy, matched.interleaved, matched.round_s)
         codes.append(found.exit_code)
-        reports.append(verdicts.as_json(matched, found))
+        reports.append(show.as_json(matched, found))
         if not options.json:
-            verdicts.print_comparison(matched, found, console)
-            files = verdicts.draw(matched, found, _stem(options, base.name, other.name))
-            console.print(str(files[0]), highlight=False, markup=False, soft_wrap=True)
+            show.print_comparison(matched, found, console)
+            console.print(str(_draw(options, matched, found)), highlight=False, markup=False, soft_wrap=True)
     if options.json:
         print(json.dumps(reports if options.by else reports[0], indent=2))
     return 1 if 1 in codes else max(codes)
 
 
-def _parts(group: Group, options: argparse.Namespace) -> list[Group]:
+def _parts(part: Part, options: argparse.Namespace) -> list[tuple[str, Part]]:
     """The parts of one sweep, the base first."""
-    from bench.analysis import matching
+    from bench.analysis.compare import pairs
 
-    parts = matching.split(group, options.by)
+    parts = list(pairs.split(part, options.by).items())
     if len(parts) < 2:
-        raise InvalidSetting("--by", options.by, f"has one value in this sweep ({parts[0].name}); name a setting that varies")
-    names = [part.name for part in parts]
-    if options.base is not None and options.base not in names:
+        raise InvalidSetting("--by", options.by, f"has one value in this sweep ({parts[0][0]}); name a setting that varies")
+    names = [name for name, _ in parts]
+    if options.base and options.base not in names:
         raise InvalidSetting("--base", options.base, f"is none of {', '.join(names)}")
-    return sorted(parts, key=lambda part: part.name != (options.base or names[0]))
+    return sorted(parts, key=lambda named: named[0] != (options.base or names[0]))
 
 
-def _stem(options: argparse.Namespace, base: str, new: str) -> Path:
+def _draw(options: argparse.Namespace, matched: Matched, found: Comparison) -> Path:
+    from bench.analysis.compare import show
+
     folder = options.out or options.folders[-1] / "charts"
-    return Path(folder) / "-".join(["compare", *(re.sub(r"[^\w.=+]+", "-", name).strip("-") for name in (base, new))])
+    names = (re.sub(r"[^\w.=+]+", "-", name).strip("-") for name in (matched.base, matched.new))
+    try:
+        return show.draw(matched, found, Path(folder) / "-".join(["compare", *names]))[0]
+    except OSError as error:
+        raise InvalidSetting("--out", folder, f"cannot be written ({error.strerror}); name a folder that you may write to") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-effect", type=_share, default=0.03, metavar="3%", help="the smallest change that matters (default: 3%%)")
     parser.add_argument("--by", metavar="SETTING", help="compare the parts of one sweep: framework, dtype, model, ...")
     parser.add_argument("--base", metavar="VALUE", help="with --by: what the others are compared to (default: the first)")
+    parser.add_argument(
+        "--environment", metavar="KEY=VALUE", help="of points measured in several environments, those of this one: torch=2.13.0"
+    )
     parser.add_argument("--trust-noisy", action="store_true", help="let differences count that were measured on a noisy host")
     parser.add_argument("--json", action="store_true", help="print JSON, and draw no chart")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the chart goes (default: charts/ in the last folder)")

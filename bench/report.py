@@ -34,30 +34,32 @@ def main() -> None:
 
 def show(folder: Path, console: Console, points: Collection[str] | None = None) -> None:
     """The end of a sweep: the results in its folder, which of these points have none and why, the charts, and where everything is."""
-    from bench.analysis import reporting, tables
+    from bench.analysis import reporting
+    from bench.analysis.settings import pool_rounds, read_jobs
 
-    jobs = tables.jobs([folder])
+    jobs = read_jobs([folder])
     told = jobs if points is None else jobs[jobs["point_id"].isin(points) | (jobs["status"] == "ok")]
     settings = reporting.print_tables(told, console)
     if earlier := len(jobs) - len(told):
-        settings = tables.settings(jobs)
+        settings = pool_rounds(jobs)
         line = f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     reporting.write_report(jobs, settings, folder, console, every_chart=False)
 
 
 def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
-    from bench.analysis import comparison, custom, reporting, summary, tables
+    from bench.analysis import comparison, custom, reporting, summary
+    from bench.analysis.settings import pool_rounds, read_jobs
 
     skipped: list[str] = []
-    jobs = tables.jobs(options.folders, comparison.HEAVY_COLUMNS if options.compare else (), skipped.append)
+    jobs = read_jobs(options.folders, comparison.HEAVY_COLUMNS if options.compare else (), skipped.append)
     if options.format == "markdown":
-        print(summary.markdown(jobs, tables.settings(jobs)), end="")
+        print(summary.markdown(jobs, pool_rounds(jobs)), end="")
         return
     if options.x or options.y or options.line or options.facet or options.where:
         axes = options.x or "batch_size", options.y or "latency_s"
         question = custom.Question(*axes, tuple(options.line), tuple(options.facet), options.where)
-        picture = custom.custom_picture(tables.settings(jobs), question)
+        picture = custom.custom_picture(pool_rounds(jobs), question)
         reporting.write_pictures([picture], out / "charts", out, console)
         return
     settings = reporting.print_tables(jobs, console)

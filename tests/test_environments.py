@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis import tables
+from bench.analysis.settings import pool_rounds, read_jobs, telling_apart
 from bench.host import machine
 from bench.results import Row, Store
 from tests.conftest import ROOT, Command
@@ -47,7 +47,7 @@ def test_two_environments_in_one_sweep_and_compared(bench_run: Command, other_py
     found = {json.loads(row["config"])["framework"]["python"]: row for row in rows(tmp_path)}
     assert found[str(other_python)]["framework_version"] == "9.9.9"
     assert json.loads(found[sys.executable]["environment"])["packages"] == {"numpy": np.__version__}
-    assert tables.telling_apart(tables.settings(tables.jobs([tmp_path / "outputs" / "sweep"]))) == ["framework_version"]
+    assert telling_apart(pool_rounds(read_jobs([tmp_path / "outputs" / "sweep"]))) == ["framework_version"]
     again = bench_run(*FAST, f"framework.python={sys.executable},{other_python}", "rounds=3", "framework.step_s=0.01")
     assert "nothing left to do: all 6 jobs are done" in again.stdout
     command = [sys.executable, "-m", "bench.compare", "outputs/sweep", "--by", "python"]

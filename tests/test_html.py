@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import html, tables
+from bench.analysis import html
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.results import Row
 from tests import browser as browsers
 from tests import synthetic
@@ -18,8 +19,8 @@ EVIL = '<img src=x onerror="document.title=1">'
 
 
 def page_of(tmp_path: Path, rows: list[Row]) -> Path:
-    jobs = tables.jobs([synthetic.write(tmp_path, rows)])
-    return html.write_page(jobs, tables.settings(jobs), tmp_path / "report.html")
+    jobs = read_jobs([synthetic.write(tmp_path, rows)])
+    return html.write_page(jobs, pool_rounds(jobs), tmp_path / "report.html")
 
 
 def big_sweep() -> list[Row]:

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bench.analysis import axes, comparison, custom, gallery, style, tables
+from bench.analysis import axes, comparison, custom, gallery, style
 from bench.analysis.gallery import Picture
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError
 from bench.report import show
 from bench.units import format_seconds
@@ -29,7 +30,7 @@ def _house_style() -> Iterator[None]:
 
 
 def settings_of(tmp_path: Path, rows: list[dict[str, object]]) -> pd.DataFrame:
-    return tables.settings(tables.jobs([synthetic.write(tmp_path, rows)]))
+    return pool_rounds(read_jobs([synthetic.write(tmp_path, rows)]))
 
 
 def drawable(tmp_path: Path, rows: list[dict[str, object]]) -> list[Picture]:
@@ -166,7 +167,7 @@ def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Pat
     steps = [0.1 + 0.02 * i for i in range(11)]
     samples = [{"t_s": float(i), "cpu_percent": 90.0, "ram_bytes": 10**9 + i} for i in range(3)]
     rows = [{**row, "token_times_s": [steps, steps], "system": samples} for row in rows]
-    jobs = tables.jobs([synthetic.write(tmp_path, rows)], comparison.HEAVY_COLUMNS)
+    jobs = read_jobs([synthetic.write(tmp_path, rows)], comparison.HEAVY_COLUMNS)
     names = {file.stem for file in comparison.save(jobs, tmp_path / "compare")}
     assert names == {*comparison.BARS, *comparison.LINES}
     mine = {"mine": comparison.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
@@ -174,7 +175,7 @@ def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Pat
 
 
 def test_per_token_metrics_keep_amds_definitions(tmp_path: Path) -> None:
-    jobs = tables.jobs([synthetic.write(tmp_path, synthetic.sweep(batch_size=[4], output_tokens=[11]))])
+    jobs = read_jobs([synthetic.write(tmp_path, synthetic.sweep(batch_size=[4], output_tokens=[11]))])
     values = {name: metric.value(jobs).iloc[0] for name, metric in comparison.BARS.items()}
     assert values["average_latency_per_token"] == pytest.approx(1 / values["total_tps"])
     assert values["output_tps"] == pytest.approx(4 * 11 / values["average_gen_time"])

@@ -11,8 +11,9 @@ import pytest
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from bench.analysis import gallery, references, style, tables
+from bench.analysis import gallery, references, style
 from bench.analysis.gallery import Picture
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.compose.request import compose_sweep
 from bench.sweep.conductor import run_sweep
 from tests import synthetic
@@ -64,7 +65,7 @@ def test_axes_are_the_published_ones(sweep: str) -> None:
 
 
 def measured(tmp_path: Path, **grid: object) -> pd.DataFrame:
-    return tables.settings(tables.jobs([synthetic.write(tmp_path, synthetic.sweep(**grid))]))  # type: ignore[arg-type]
+    return pool_rounds(read_jobs([synthetic.write(tmp_path, synthetic.sweep(**grid))]))  # type: ignore[arg-type]
 
 
 def test_a_sweep_of_a_published_name_is_laid_over_it(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_ratios_pair_each_point_with_the_published_one_of_its_kind(tmp_path: Pat
 def test_a_small_sibling_is_compared_with_its_family_and_the_table_says_so(tmp_path: Path) -> None:
     rows = synthetic.sweep(name="mpt-7b-hardware-small", model=["MPT-14M"], input_tokens=[512], output_tokens=[64], batch_size=[1])
     folder = synthetic.write(tmp_path, [{**row, "model_family": "mpt"} for row in rows])
-    [(sweep, found)] = references.repeated(tables.settings(tables.jobs([folder])))
+    [(sweep, found)] = references.repeated(pool_rounds(read_jobs([folder])))
     pairs = references.ratios(found, sweep)
     assert pairs[["model_published", "hardware_published"]].to_numpy().tolist() == [["MPT-7B", "1xA100-80GB"]]
     choices = {choice.subject: choice for choice in references.fidelity(found, sweep)}
@@ -107,7 +108,7 @@ def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_
     monkeypatch.chdir(tmp_path)
     points = compose_sweep([f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false"])
     run_sweep(points, Console())
-    settings = tables.settings(tables.jobs([tmp_path / "outputs" / name]))
+    settings = pool_rounds(read_jobs([tmp_path / "outputs" / name]))
     assert len(settings) == len(points)
     assert set(settings["status"]) == {"ok"}
     overlays = list(references.overlays(settings))

@@ -12,15 +12,13 @@ from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.fake import Fake
 from bench.host.noise import drift
+from bench.intervals import geometric_interval, median_interval, t_quantile
 from bench.measure.point import Measurement, measure
 from bench.measure.stats import (
     enough_repeats,
     enough_warmups,
-    geometric_interval,
     marks,
-    median_interval,
     percentile,
-    t_quantile,
 )
 from tests.conftest import fake_run
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.analysis.fields import field_of, is_quantity
+from bench.analysis.columns import column_of, is_quantity
 
 _FREE = 0.93  # of an axis: above it stands its caption, which no grid line should touch
 
@@ -30,7 +30,7 @@ def scale_for(column: str, values: pd.Series, headroom: float) -> Scale:
     """The scale that suits these values of a column, with room for `headroom` of its length above them."""
     above_zero = values[values > 0]  # a step that brought several tokens leaves gaps of 0, which a log axis cannot show
     low, high = float(above_zero.min()), float(values.max())
-    if field_of(column).linear or (is_quantity(column) and above_zero.empty):
+    if column_of(column).kind == "share" or (is_quantity(column) and above_zero.empty):
         top = max(high, 1e-9) * (1 + headroom) if high > 0 else 1.0
         return Scale("linear", 0, top, tuple(MaxNLocator(6).tick_values(0, top * _FREE)))
     if is_quantity(column):
@@ -41,7 +41,7 @@ def scale_for(column: str, values: pd.Series, headroom: float) -> Scale:
 def caption(column: str, scale: Scale) -> str:
     """What stands along an axis."""
     log = scale.kind == "log" and is_quantity(column)
-    return f"{field_of(column).caption}, log scale" if log else field_of(column).caption
+    return f"{column_of(column).caption}, log scale" if log else column_of(column).caption
 
 
 def apply(axis: Axis, scale: Scale, show: Callable[[Any], str]) -> None:

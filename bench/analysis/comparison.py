@@ -14,15 +14,15 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bench.analysis import axes, style
-from bench.analysis.fields import GRID, Show
+from bench.analysis.columns import GRID
 from bench.analysis.gallery import provenance
 from bench.analysis.plots import line_names
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.settings import facts, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
 HEAVY_COLUMNS = ("token_times_s", "system")
-"""What create_comparison_line_graph needs beside the usual columns: `tables.jobs(folders, HEAVY_COLUMNS)`."""
+"""What create_comparison_line_graph needs beside the usual columns: `read_jobs(folders, HEAVY_COLUMNS)`."""
 
 
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -35,7 +35,7 @@ class Bar:
     title: str
     definition: str
     value: Callable[[pd.DataFrame], pd.Series]
-    show: Show = format_seconds
+    show: Callable[[float], str] = format_seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Line:
     definition: str
     x: str
     points: Callable[[pd.Series], Points]
-    show: Show = format_seconds
+    show: Callable[[float], str] = format_seconds
 
 
 def _megabytes(value: float) -> str:

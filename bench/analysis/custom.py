@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.analysis import panels, plots
-from bench.analysis.fields import GRID, is_described, is_quantity, names
+from bench.analysis.columns import GRID, is_described, is_quantity, names
 from bench.analysis.gallery import Picture, provenance
 from bench.analysis.plots import Chart
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.settings import facts, telling_apart
 from bench.errors import InvalidSetting, UnknownName
 from bench.results import Status
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis import comparison, summary, tables
+from bench.analysis import comparison, summary
 from bench.analysis.plots import line_names
+from bench.analysis.settings import pool_rounds, read_jobs, telling_apart
 from bench.errors import NothingMeasured
 from bench.results import COLUMNS, Row, Status, Store
 
@@ -55,8 +56,8 @@ def as_json_lines(folder: Path) -> str:
 
 
 def as_markdown(folder: Path) -> str:
-    jobs = tables.jobs([folder])
-    return summary.markdown(jobs, tables.settings(jobs))
+    jobs = read_jobs([folder])
+    return summary.markdown(jobs, pool_rounds(jobs))
 
 
 def as_pace_json(folder: Path) -> str:
@@ -75,7 +76,7 @@ def as_pace_json(folder: Path) -> str:
 def as_llm_foundry(folder: Path) -> str:
     """What llm-foundry's benchmark.py prints. Its latency is the mean of the repeats; several series are told apart in the name."""
     jobs = _measured(folder)
-    series = jobs.assign(series=line_names(jobs, tables.telling_apart(jobs)))
+    series = jobs.assign(series=line_names(jobs, telling_apart(jobs)))
     lines = [_FOUNDRY_HEADER, "=" * 75]
     for (_, _), setting in series.groupby(["point_id", "environment_id"], sort=False, dropna=False):
         job, mean_s = setting.iloc[0], float(np.mean(np.concatenate(setting["latencies_s"].to_list())))
@@ -103,7 +104,7 @@ def _rows(folder: Path) -> list[Row]:
 
 
 def _measured(folder: Path, extra_columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    jobs = tables.jobs([folder], extra_columns)
+    jobs = read_jobs([folder], extra_columns)
     ok = jobs[jobs["status"] == Status.ok]
     if ok.empty:
         raise NothingMeasured(folder)

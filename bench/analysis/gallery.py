@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.analysis import heatmap, panels, plots, style
-from bench.analysis.fields import GRID, field_of
+from bench.analysis.columns import GRID, column_of
 from bench.analysis.plots import Chart
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.settings import facts, telling_apart
 from bench.results import Status
 
 _MOST_LINES = 7  # more cannot be told apart
@@ -125,7 +125,7 @@ def _split(settings: pd.DataFrame, columns: Sequence[str]) -> Iterator[pd.DataFr
 def file_name(kind: str, frame: pd.DataFrame, columns: Sequence[str]) -> str:
     """latency-LLaMA-28M-hf-in128: the columns that have one value in this frame."""
     single = [column for column in dict.fromkeys(columns) if frame[column].nunique(dropna=False) == 1]
-    values = [(field_of(column), frame[column].iloc[0]) for column in single]
+    values = [(column_of(column), frame[column].iloc[0]) for column in single]
     slugs = [field.slug(value) for field, value in values if not pd.isna(value)]
     return "-".join([kind, *(slug for slug in slugs if slug)])[:150]
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.analysis import axes, style
-from bench.analysis.fields import field_of
+from bench.analysis.columns import column_of
 from bench.analysis.plots import Chart
-from bench.analysis.tables import OUT_OF_MEMORY, repeats_in_words
+from bench.analysis.settings import OUT_OF_MEMORY, pooled_in_words
 from bench.results import Status
 
 
@@ -36,8 +36,8 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     _hatch(ax, frame[frame["status"].isin(OUT_OF_MEMORY)], values, chart)
     _name_axes(ax, values, chart)
     _add_scale(figure, chart, norm)
-    shown = field_of(chart.y).caption.rpartition(", ")[2]
-    style.put_header(figure, chart.title, f"{chart.subtitle} · {shown}, {repeats_in_words(ok)}", f"{chart.footer} · framed: the highest")
+    shown = column_of(chart.y).caption.rpartition(", ")[2]
+    style.put_header(figure, chart.title, f"{chart.subtitle} · {shown}, {pooled_in_words(ok)}", f"{chart.footer} · framed: the highest")
     return figure
 
 
@@ -50,7 +50,7 @@ def _colors() -> Colormap:
 
 
 def _label_cells(ax: Axes, values: pd.DataFrame, chart: Chart, norm: LogNorm) -> None:
-    colors, show = _colors(), field_of(chart.y).show
+    colors, show = _colors(), column_of(chart.y).show
     best = values.max(axis=None)
     for i, (_, row) in enumerate(values.iterrows()):
         for j, value in enumerate(row):
@@ -73,7 +73,7 @@ def _hatch(ax: Axes, missing: pd.DataFrame, values: pd.DataFrame, chart: Chart) 
 
 
 def _name_axes(ax: Axes, values: pd.DataFrame, chart: Chart) -> None:
-    down, across = field_of(chart.line[0]), field_of(chart.x)
+    down, across = column_of(chart.line[0]), column_of(chart.x)
     ax.set_xticks([j + 0.5 for j in range(values.shape[1])], [across.show(value) for value in values.columns])
     ax.set_yticks([i + 0.5 for i in range(values.shape[0])], [down.show(value) for value in values.index], rotation=0)
     ax.tick_params(length=0)
@@ -86,6 +86,6 @@ def _add_scale(figure: Figure, chart: Chart, norm: LogNorm) -> None:
     bar = figure.colorbar(ScalarMappable(norm, _colors()), cax=figure.add_axes((0.902, 0.125, 0.016, 0.66)))
     bar.outline.set_visible(False)
     low, high = float(norm.vmin or 1), float(norm.vmax or 1)
-    axes.apply(bar.ax.yaxis, axes.Scale("log", low, high, tuple(axes.one_two_five(low, high))), field_of(chart.y).show)
+    axes.apply(bar.ax.yaxis, axes.Scale("log", low, high, tuple(axes.one_two_five(low, high))), column_of(chart.y).show)
     bar.ax.tick_params(length=0, labelsize=9, pad=3)
-    bar.ax.set_title(field_of(chart.y).head, fontsize=9, color=style.MUTED, fontweight="normal", loc="left", pad=7)
+    bar.ax.set_title(column_of(chart.y).head, fontsize=9, color=style.MUTED, fontweight="normal", loc="left", pad=7)

@@ -14,15 +14,14 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import references, summary
-from bench.analysis.fields import GRID, Show, field_of, whole
-from bench.analysis.tables import facts, interval_in_words, telling_apart
+from bench.analysis.columns import GRID, column_of
+from bench.analysis.settings import facts, interval_in_words, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
 _MOST_COMMANDS = 5  # of a folder that many commands added to, the latest
 _FOLDER = Path(__file__).parent
 _MEASURED = ("latency_s", "latency_s_low", "latency_s_high", "ttft_s", "tpot_s", "output_tok_s", "total_tok_s")
-_KINDS: Mapping[Show, str] = {format_seconds: "seconds", format_count: "count", whole: "whole"}
 _PUBLISHED = ("model", "framework", "hardware", *GRID, "latency_s", "output_tok_s")
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'"
 # Until the filters are known, no row is laid out; where the script fails, all are.
@@ -74,14 +73,15 @@ def _alignment(columns: Sequence[str]) -> str:
 
 
 def _kind(column: str) -> str:
-    return _KINDS.get(field_of(column).show, "text")
+    kind = column_of(column).kind
+    return kind if kind in ("seconds", "count", "whole") else "text"
 
 
 def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     """All settings, as plain as numbers get: the script reads them from here, and without a script so does the reader."""
-    fixed = {column: settings[column].iloc[0] for column in ("name", "model", "framework", "hardware", "dtype") if column not in columns}
-    meta = {"values": {key: str(value) for key, value in fixed.items()}, "heads": {key: field_of(key).head for key in fixed}}
-    names = {column: escape(field_of(column).head) for column in columns}
+    fixed = {column: settings[column].iloc[0] for column in ("sweep", "model", "framework", "hardware", "dtype") if column not in columns}
+    meta = {"values": {key: str(value) for key, value in fixed.items()}, "heads": {key: column_of(key).head for key in fixed}}
+    names = {column: escape(column_of(column).head) for column in columns}
     heads = "".join(f'<th scope="col" data-k="{escape(key)}" data-t="{_kind(key)}" data-h="{name}">{name}' for key, name in names.items())
     texts = [[_plain(value) for value in settings[column]] for column in columns]
     body = "\n".join("<tr><td>" + "<td>".join(cells) for cells in zip(*texts, strict=True))
@@ -131,7 +131,7 @@ def _lost(settings: pd.DataFrame) -> str:
 
 
 def _said(setting: pd.Series, columns: Sequence[str]) -> str:
-    return ", ".join(field_of(column).say(setting[column]) for column in columns if not pd.isna(setting[column]))
+    return ", ".join(column_of(column).say(setting[column]) for column in columns if not pd.isna(setting[column]))
 
 
 def _published(measured: pd.DataFrame, sweep: str) -> str:

@@ -13,9 +13,9 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bench.analysis.fields import field_of
+from bench.analysis.columns import column_of
+from bench.analysis.settings import interval_in_words, pooled_in_words
 from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyle
-from bench.analysis.tables import interval_in_words, repeats_in_words
 
 # By the name of a line, in the order of their drawing.
 Styles = Mapping[str, LineStyle]
@@ -101,7 +101,7 @@ def draw_equal(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> Non
         ends = points.sort_values(x)
         ax.plot(ends[x], ends[y], color=AXIS, lw=0.8, ls=_JOINED, zorder=1.8)
     by_x, smallest = frame.sort_values(x), frame[along].min()
-    _name_points(ax, by_x[by_x[along] == smallest].tail(1), x, y, along, field_of(along).say)
+    _name_points(ax, by_x[by_x[along] == smallest].tail(1), x, y, along, column_of(along).say)
     _name_points(ax, by_x[by_x[along] > smallest].drop_duplicates(along), x, y, along, left=True)
 
 
@@ -109,7 +109,7 @@ def name_points(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> No
     """The batch size of every point."""
     for _, points in frame.groupby("line"):
         smallest = points[along] == points[along].min()
-        _name_points(ax, points[smallest], x, y, along, field_of(along).say)
+        _name_points(ax, points[smallest], x, y, along, column_of(along).say)
         _name_points(ax, points[~smallest], x, y, along)
 
 
@@ -119,7 +119,7 @@ def _name_points(
     place: dict[str, Any] = {"xytext": (-5, 5), "ha": "right", "va": "bottom"} if left else {"xytext": (5, -7), "va": "top"}
     look: dict[str, Any] = {"fontsize": 9, "color": MUTED, "zorder": 5, "path_effects": [HALO]}
     for at_x, at_y, value in points[[x, y, along]].itertuples(index=False):
-        ax.annotate((say or field_of(along).show)(value), (at_x, at_y), textcoords="offset points", **look, **place)
+        ax.annotate((say or column_of(along).show)(value), (at_x, at_y), textcoords="offset points", **look, **place)
 
 
 def draw_limit(ax: Axes, limit: pd.DataFrame) -> None:
@@ -144,7 +144,7 @@ def draw_lane(lane: Axes, missing: pd.DataFrame, x: str, styles: Styles) -> None
 def draw_lane_in_words(lane: Axes, missing: pd.DataFrame, along: str, styles: Styles) -> None:
     """The same where x is measured, so that there is no place for a cross: the batch sizes of each line."""
     _clear(lane)
-    field = field_of(along)
+    field = column_of(along)
     groups = list(missing.groupby("line", sort=False))
     for i, (name, points) in enumerate(groups):
         line = str(name)
@@ -166,7 +166,7 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
     """The key: what the marks mean."""
     found: list[Artist] = []
     if len(frame):
-        label = source or ", ".join([f"measured: {repeats_in_words(frame)}", *spread_in_words(frame, x, y)])
+        label = source or ", ".join([f"measured: {pooled_in_words(frame)}", *spread_in_words(frame, x, y)])
         found.append(Line2D([], [], color=MUTED, marker="o", mec="white", ms=6, label=label))
     if reference:
         found.append(Line2D([], [], color=MUTED, label=reference, **_HOLLOW))

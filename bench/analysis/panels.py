@@ -16,9 +16,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bench.analysis import axes, marks, plots, style
-from bench.analysis.fields import field_of
+from bench.analysis.columns import column_of
 from bench.analysis.plots import Chart, Parts
-from bench.analysis.tables import repeats_in_words
+from bench.analysis.settings import pooled_in_words
 
 Cell = dict[str, Any]  # the value of each facet column
 
@@ -56,7 +56,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
         _name(panel, chart)
     figure.text(0.53, 0.31 / height, axes.caption(chart.x, x_scale), ha="center", fontsize=10.5, color=style.MUTED)
     style.put_key(figure, _key(chart, parts, abreast=len(rows[0]), shaded=any(shaded)))
-    told = [axes.caption(chart.y, y_scale), chart.subtitle, repeats_in_words(parts.ok), *marks.spread_in_words(parts.ok, chart.x, chart.y)]
+    told = [axes.caption(chart.y, y_scale), chart.subtitle, pooled_in_words(parts.ok), *marks.spread_in_words(parts.ok, chart.x, chart.y)]
     style.put_header(figure, chart.title, " · ".join(told), chart.footer, x=0.024)
     return figure
 
@@ -121,16 +121,16 @@ def _shade(panel: Panel, chart: Chart, parts: Parts, scale: axes.Scale) -> bool:
 def _name(panel: Panel, chart: Chart) -> None:
     inside, above = (chart.facet[0], chart.facet[-1]) if len(chart.facet) == 2 else (None, chart.facet[0])
     if inside is None or panel.first[0]:
-        style.fit(panel.ax.set_title(field_of(above).say(panel.cell[above]), pad=7), panel.ax.bbox.x1)
+        style.fit(panel.ax.set_title(column_of(above).say(panel.cell[above]), pad=7), panel.ax.bbox.x1)
     if inside and panel.first[1]:
-        name = field_of(inside).say(panel.cell[inside])
+        name = column_of(inside).say(panel.cell[inside])
         panel.ax.text(0.025, 0.96, name, transform=panel.ax.transAxes, va="top", fontsize=11.5, fontweight="bold")
 
 
 def _key(chart: Chart, parts: Parts, *, abreast: int, shaded: bool) -> list[Artist]:
     handles = marks.line_handles(parts.styles) if chart.line else []
     if abreast > 1:
-        what = field_of(chart.facet[-1]).caption
+        what = column_of(chart.facet[-1]).caption
         handles.append(Line2D([], [], color="#C3CAD1", lw=1.4, label=f"other {what[:1].lower()}{what[1:]}"))
     if shaded:
         handles.append(Patch(fc=_MISSING, label="out of memory"))

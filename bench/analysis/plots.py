@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.analysis import axes, marks, style
 from bench.analysis.axes import Scale
-from bench.analysis.fields import field_of
+from bench.analysis.columns import column_of
 from bench.analysis.marks import Styles
-from bench.analysis.tables import OUT_OF_MEMORY
+from bench.analysis.settings import OUT_OF_MEMORY
 from bench.results import Status
 
 
@@ -102,7 +102,7 @@ def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
 
 def line_names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """What the line of each setting is called: hf · 1xA100-80GB."""
-    said = [frame[column].map(field_of(column).say, na_action="ignore").astype(object) for column in columns]
+    said = [frame[column].map(column_of(column).say, na_action="ignore").astype(object) for column in columns]
     words = [[word for word in row if isinstance(word, str)] for row in zip(*said, strict=True)]
     return pd.Series([" · ".join(row) for row in words] if said else "", index=frame.index, dtype=object)
 
@@ -117,7 +117,7 @@ def _named(chart: Chart, frame: pd.DataFrame) -> pd.DataFrame:
 def _positioned(chart: Chart, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if pd.api.types.is_numeric_dtype(frame[chart.x]) and not pd.api.types.is_bool_dtype(frame[chart.x]):
         return frame, ()
-    codes, categories = pd.factorize(frame[chart.x].map(field_of(chart.x).say), sort=True)
+    codes, categories = pd.factorize(frame[chart.x].map(column_of(chart.x).say), sort=True)
     return frame.assign(**{chart.x: codes}), tuple(categories)
 
 
@@ -176,8 +176,8 @@ def set_scales(ax: Axes, chart: Chart, parts: Parts) -> tuple[Scale, Scale]:
     y_scale = chart.y_scale or axes.scale_for(
         chart.y, y_values, headroom=0.16 + 0.012 * len(parts.styles)
     )  # names may stand over their lines
-    axes.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else field_of(chart.x).show(value))
-    axes.apply(ax.yaxis, y_scale, field_of(chart.y).show)
+    axes.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else column_of(chart.x).show(value))
+    axes.apply(ax.yaxis, y_scale, column_of(chart.y).show)
     return x_scale, y_scale
 
 
@@ -192,12 +192,12 @@ def _end_labels(chart: Chart, parts: Parts) -> list[style.EndLabel]:
         return []
     ends = parts.shown.groupby("line", sort=False).last()
     top = ends[chart.y].idxmax()
-    field, short = field_of(chart.line[0]), _ordered(chart, parts.shown)
+    field, short = column_of(chart.line[0]), _ordered(chart, parts.shown)
     return [
         style.EndLabel(
             x=end[chart.x],
             y=end[chart.y],
-            text=field.show(end[field.column]) if short and line != top else str(line),
+            text=field.show(end[field.name]) if short and line != top else str(line),
             color=parts.styles[str(line)].color,
         )
         for line, end in ends.iterrows()

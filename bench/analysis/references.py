@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from bench.analysis.axes import Scale
-from bench.analysis.fields import field_of
+from bench.analysis.columns import column_of
 from bench.analysis.gallery import Picture, provenance
 from bench.analysis.plots import Chart
+from bench.analysis.settings import facts, pooled_in_words, telling_apart
 from bench.analysis.style import DASHES, LineStyle, ordered_styles, unordered_styles
-from bench.analysis.tables import facts, repeats_in_words, telling_apart
 from bench.results import Status
 
 FOLDER = Path(__file__).parents[1] / "data" / "published"
@@ -128,10 +128,10 @@ def fidelity(measured: pd.DataFrame, sweep: str) -> list[Choice]:
     latency_chart = points["figure"].eq("latency").any()
 
     def here(column: str) -> str:
-        return ", ".join(sorted({field_of(column).show(value) for value in measured[column].dropna()})) or "unknown"
+        return ", ".join(sorted({column_of(column).show(value) for value in measured[column].dropna()})) or "unknown"
 
     def there(column: str) -> str:
-        return ", ".join(dict.fromkeys(field_of(column).show(value) for value in points[column]))
+        return ", ".join(dict.fromkeys(column_of(column).show(value) for value in points[column]))
 
     return [
         Choice("model", there("model"), "drawn", here("model")),
@@ -144,7 +144,7 @@ def fidelity(measured: pd.DataFrame, sweep: str) -> list[Choice]:
         Choice(
             "batch size", "as drawn" if latency_chart else "throughput × latency / 64", "drawn" if latency_chart else "computed", "as set"
         ),
-        Choice("figure", "mean of 5 after 3 warm-ups", "stated", repeats_in_words(measured)),
+        Choice("figure", "mean of 5 after 3 warm-ups", "stated", pooled_in_words(measured)),
     ]
 
 
@@ -179,7 +179,7 @@ def _scale(series: pd.Series, axis: str) -> Scale:
 def _styles(series: pd.DataFrame, points: pd.DataFrame, line: str) -> dict[str, LineStyle]:
     """The house's colours in the published grouping: what shared a colour shares one, and dashes stay."""
     value_of = points.groupby("series_label")[line].first()
-    names = [field_of(line).say(value_of[label]) for label in series["series_label"]]
+    names = [column_of(line).say(value_of[label]) for label in series["series_label"]]
     if line == "batch_size":
         by_size = sorted(series["series_label"], key=lambda label: value_of[label])
         colors = dict(zip(by_size, ordered_styles(len(by_size)), strict=True))

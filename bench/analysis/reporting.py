@@ -11,8 +11,9 @@ from typing import TypeVar
 import pandas as pd
 from rich.console import Console
 
-from bench.analysis import gallery, html, references, summary, tables
+from bench.analysis import gallery, html, references, summary
 from bench.analysis.gallery import Picture, Sketch
+from bench.analysis.settings import pool_rounds
 from bench.errors import InvalidSetting
 
 MOST_PICTURES = 12  # a grid over many models would draw for minutes
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 
 def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
     """Print the results, why some jobs have none, and the ratios to what was published; return the table of settings."""
-    settings = tables.settings(jobs)
+    settings = pool_rounds(jobs)
     console.print()
     summary.print_results(settings, console)
     summary.print_failures(jobs, console)

@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from bench.analysis import references
-from bench.analysis.fields import GRID, field_of
-from bench.analysis.tables import facts, telling_apart
+from bench.analysis.columns import GRID, column_of
+from bench.analysis.settings import facts, telling_apart
 from bench.results import Status
 from bench.units import format_seconds
 
@@ -29,7 +29,7 @@ def results_table(settings: pd.DataFrame) -> pd.DataFrame:
     memory = ["peak_device_bytes" if ok["peak_device_bytes"].notna().any() else "peak_host_bytes", "predicted_bytes"]
     known = [column for column in ("ttft_s", "tpot_s", "output_tok_s", *memory) if ok[column].notna().any()]
     shown = [*keys, "latency_s", *known]
-    text = pd.DataFrame({column: ok[column].map(field_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
+    text = pd.DataFrame({column: ok[column].map(column_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
     text["latency_s"] = [f"{latency} ~" if noisy else latency for latency, noisy in zip(text["latency_s"], ok["noisy"], strict=True)]
     if (ok["repeats"] > 1).any():
         ends = (ok[f"latency_s_{end}"].map(format_seconds) for end in ("min", "max"))
@@ -61,7 +61,7 @@ def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
     pairs = references.ratios(measured, sweep)
     own = [column for column in telling_apart(measured) if column in pairs]
     keys = [*own, *(column for column in GRID if pairs[column].nunique() > 1)]
-    text = pd.DataFrame({field_of(column).head: pairs[column].map(field_of(column).show, na_action="ignore") for column in keys})
+    text = pd.DataFrame({column_of(column).head: pairs[column].map(column_of(column).show, na_action="ignore") for column in keys})
     text["published for"] = pairs["model_published"] + " " + pairs["hardware_published"]
     for head, column in (("measured", "latency_s"), ("published", "latency_s_published")):
         text[head] = pairs[column].map(format_seconds)
@@ -126,7 +126,7 @@ def _as_rich(text: pd.DataFrame, title: str) -> Table:
 
 
 def _head(column: str) -> str:
-    return "min to max" if column == "latency_range" else field_of(column).head
+    return "min to max" if column == "latency_range" else column_of(column).head
 
 
 def _noise(settings: pd.DataFrame) -> list[str]:
@@ -144,7 +144,7 @@ def _first_line(error: object) -> str:
 def _where(group: pd.DataFrame) -> str:
     named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
     settings = [
-        " ".join([*(str(row[column]) for column in named), *(f"{field_of(column).head} {row[column]}" for column in GRID)])
+        " ".join([*(str(row[column]) for column in named), *(f"{column_of(column).head} {row[column]}" for column in GRID)])
         for _, row in group.head(3).iterrows()
     ]
     return ", ".join(settings) + (", ..." if len(group) > 3 else "")

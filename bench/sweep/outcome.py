@@ -19,9 +19,10 @@ from bench.host.devices import devices_for
 from bench.host.machine import COMMAND_VARIABLE, Machine
 from bench.host.monitors import History
 from bench.host.noise import noise
+from bench.intervals import median_interval
 from bench.measure.limits import limits
 from bench.measure.point import Measurement
-from bench.measure.stats import marks, median, median_interval, percentile
+from bench.measure.stats import marks, median, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job, predicted_bytes
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.measure.stats import median_interval
+from bench.intervals import median_interval
 
 ROOT = Path(__file__).parents[2]
 

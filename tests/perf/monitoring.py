@@ -14,8 +14,8 @@ import numpy as np
 from bench.compose.request import compose_sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import HostReader
+from bench.intervals import median_interval
 from bench.measure.point import measure
-from bench.measure.stats import median_interval
 from tests.perf.figures import ROOT, Figure, extra_of
 from tests.perf.orchestration import bare_generate_s
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 
-from bench.analysis.regression import Pair, Side, Verdict, compare
+from bench.analysis.compare.statistics import Pair, Side, Verdict, compare
 from bench.compose.request import compose_sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import Disturbance
 from bench.host.noise import noise
+from bench.intervals import geometric_interval, median_interval
 from bench.measure.point import measure
-from bench.measure.stats import geometric_interval, median_interval
 from tests.perf.figures import Figure
 
 RECORDED = Path(__file__).parent / "recorded"  # on a virtual machine of 2 cores with nothing beside it

@@ -10,7 +10,7 @@ from math import exp, inf, log, pi, sqrt
 from statistics import fmean, median
 from typing import Any
 
-from bench.measure.stats import t_quantile
+from bench.intervals import t_quantile
 
 CONFIDENCE = 0.95  # that all intervals of the points hold together
 # With fewer quiet rounds than this, a difference may be the host's.
@@ -24,6 +24,7 @@ _WALK = 3.0
 _MEDIAN_PENALTY = pi / 2
 # A round is left out when it lies above the median round of its point by this, and by this many times the usual scatter.
 _BURST, _FAR = 0.1, 5
+LOPSIDED = "left out on one side"
 
 
 class Verdict(StrEnum):
@@ -78,7 +79,7 @@ class Comparison:
     points: tuple[Change, ...]
     overall: Change
     min_effect: float
-    left_out: int = 0  # rounds, summed over points and sides, that were noisy
+    left_out: tuple[int, int] = (0, 0)  # rounds of the base and of the new side, summed over points
 
     @property
     def exit_code(self) -> int:
@@ -95,17 +96,22 @@ def compare(
     `interleaved`: both sides were measured in the same rounds of one sweep, so that what a round does to both cancels out.
     Otherwise `round_s` is the time from one round to the next: what lasts longer, rounds cannot average away.
     """
-    samples = [_sample(pair, interleaved) for pair in (map(_taken_as_quiet, pairs) if trust_noisy else _without_bursts(pairs))]
-    trusted = [sample for sample in samples if not sample.noisy] or samples
+    marked = [_taken_as_quiet(pair) for pair in pairs] if trust_noisy else _without_bursts(pairs)
+    points = [_point(pair, interleaved) for pair in marked]
+    several = [point for point in points if not point.single_round] or points
+    trusted = [point for point in several if not point.noisy] or several
     spread = _pooled(trusted, round_s)
+    # Whether its only round was a disturbed one, nobody can tell: such a point is judged by all rounds of the others.
+    everything = [_point(_taken_as_quiet(pair), interleaved) for pair, point in zip(pairs, points, strict=True) if not point.single_round]
+    spread_of_all = _pooled(everything, round_s) if 0 < len(everything) < len(points) else spread
     confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
-    points = []
-    for pair, sample in zip(pairs, samples, strict=True):
-        half = t_quantile(confidence, spread.df) * sqrt(max(sample.variance, spread.variance) * sample.weight + spread.lasting)
-        change = _change(sample.difference, half, min_effect, sample.single_round, sample.noisy)
-        points.append(_named(change, pair))
-    left_out = sum(_left_out(pair, sample) for pair, sample in zip(pairs, samples, strict=True))
-    return Comparison(tuple(points), _overall(trusted, spread, min_effect), min_effect, left_out)
+    changes = [
+        _named(_judged(point, spread_of_all if point.single_round else spread, confidence, min_effect), pair)
+        for point, pair in zip(points, pairs, strict=True)
+    ]
+    left_out = [sum(point.left_out[side] for point in points) for side in (0, 1)]
+    overall = _overall(trusted, several, spread, min_effect)
+    return Comparison(tuple(changes), overall, min_effect, (left_out[0], left_out[1]))
 
 
 def _taken_as_quiet(pair: Pair) -> Pair:
@@ -117,22 +123,25 @@ def _without_bursts(pairs: Sequence[Pair]) -> list[Pair]:
 
     What is far depends on how the rounds of all points scatter (median absolute deviation), so that steady scatter is never cut off.
     """
-    distances = [abs(above) for pair in pairs for side in (pair.base, pair.new) for above in side.above.values()]
-    far = max(log(1 + _BURST), _FAR * 1.4826 * median(distances))
+    sides = [side for pair in pairs for side in (pair.base, pair.new)]
+    distances = [abs(above) for side in sides if len(side.rounds) > 1 for above in side.above.values()]
+    far = max(log(1 + _BURST), _FAR * 1.4826 * median(distances or [0.0]))
     return [replace(pair, base=pair.base.marked(far), new=pair.new.marked(far)) for pair in pairs]
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """Logarithms of what counts at one point. Keys tell the rounds apart, so that points can be seen to move together.
+class _Point:
+    """Logarithms of what counts at one point, by round, so that points can be seen to move together.
 
-    Of interleaved sides `new` holds the ratios within each round, and `base` nothing.
+    Of interleaved sides `new` holds the ratios within each round, and `base` nothing. Of a single round, its repeats.
     """
 
-    base: Mapping[Any, float]
-    new: Mapping[Any, float]
+    base: Mapping[int, float]
+    new: Mapping[int, float]
     single_round: bool
     noisy: bool
+    rounds: tuple[int, int]  # how many each side has
+    left_out: tuple[int, int] = (0, 0)
 
     @property
     def difference(self) -> float:
@@ -140,45 +149,47 @@ class _Sample:
         return centre(self.new.values()) - (centre(self.base.values()) if self.base else 0.0)
 
     @property
-    def sides(self) -> dict[str, Mapping[Any, float]]:
-        return {name: side for name, side in (("base", self.base), ("new", self.new)) if side}
-
-    @property
-    def residuals(self) -> dict[Any, float]:
-        return {(name, key): value - fmean(side.values()) for name, side in self.sides.items() for key, value in side.items()}
+    def residuals(self) -> dict[tuple[str, int], float]:
+        sides = {"base": self.base, "new": self.new}
+        return {(name, key): value - fmean(side.values()) for name, side in sides.items() for key, value in side.items()}
 
     @property
     def df(self) -> int:
-        return sum(len(side) - 1 for side in self.sides.values())
+        return sum(len(side) - 1 for side in (self.base, self.new) if side)
 
     @property
     def variance(self) -> float:
         """Of one round (or repeat)."""
         return sum(value**2 for value in self.residuals.values()) / self.df if self.df else inf
 
-    @property
-    def weight(self) -> float:
-        """Variance of the difference, in units of the variance of one round."""
-        return sum(1 / len(side) for side in self.sides.values()) * (_MEDIAN_PENALTY if self.single_round else 1)
+    def weight(self, *, of_rounds: bool = True) -> float:
+        """Variance of the difference, in units of the variance of one round, or of one repeat."""
+        counts = self.rounds if self.single_round and of_rounds else [len(side) for side in (self.base, self.new) if side]
+        return sum(1 / count for count in counts) * (_MEDIAN_PENALTY if self.noisy or (self.single_round and not of_rounds) else 1)
 
 
-def _sample(pair: Pair, interleaved: bool) -> _Sample:
-    common = pair.base.rounds.keys() & pair.new.rounds.keys()
+def _point(pair: Pair, interleaved: bool) -> _Point:
+    counts = len(pair.base.rounds), len(pair.new.rounds)
+    common = sorted(pair.base.rounds.keys() & pair.new.rounds.keys())
     if interleaved and len(common) >= 2:
-        return _within_rounds(pair, sorted(common))
-    single = min(len(pair.base.rounds), len(pair.new.rounds)) < 2
-    used, noisy = [], False
+        return _within_rounds(pair, common)
+    single = min(counts) < 2
+    used, noisy, left_out = [], False, []
     for side in (pair.base, pair.new):
-        rounds, enough = _quiet(list(side.rounds), side.noisy)
+        rounds, enough = _quiet(sorted(side.rounds), side.noisy)
         noisy = noisy or not enough
-        used.append(_logs(side, rounds, single))
-    return _Sample(used[0], used[1], single, noisy)
+        repeats = dict(enumerate(log(value) for value in side.repeats or side.rounds.values()))
+        used.append(repeats if single else {number: log(side.rounds[number]) for number in rounds})
+        left_out.append(0 if single else len(side.rounds) - len(rounds))
+    return _Point(used[0], used[1], single, noisy, counts, (left_out[0], left_out[1]))
 
 
-def _within_rounds(pair: Pair, rounds: Sequence[int]) -> _Sample:
-    rounds, enough = _quiet(rounds, pair.base.noisy | pair.new.noisy)
+def _within_rounds(pair: Pair, common: Sequence[int]) -> _Point:
+    """A round in which either side was noisy is left out for both, and counts for the side that was."""
+    rounds, enough = _quiet(common, pair.base.noisy | pair.new.noisy)
     ratios = {number: log(pair.new.rounds[number] / pair.base.rounds[number]) for number in rounds}
-    return _Sample({}, ratios, single_round=False, noisy=not enough)
+    gone = set(common) - set(rounds)
+    return _Point({}, ratios, False, not enough, (len(common),) * 2, (len(gone & pair.base.noisy), len(gone & pair.new.noisy)))
 
 
 def _quiet(rounds: Sequence[int], noisy: frozenset[int]) -> tuple[Sequence[int], bool]:
@@ -188,18 +199,6 @@ def _quiet(rounds: Sequence[int], noisy: frozenset[int]) -> tuple[Sequence[int],
     return (quiet if enough else rounds), enough
 
 
-def _left_out(pair: Pair, sample: _Sample) -> int:
-    if sample.single_round:
-        return 0
-    return len(pair.base.rounds) + len(pair.new.rounds) - len(sample.new) - len(sample.base or sample.new)
-
-
-def _logs(side: Side, rounds: Sequence[int], single: bool) -> dict[Any, float]:
-    if single:
-        return {object(): log(value) for value in side.repeats}  # repeats of different points have nothing in common
-    return {number: log(side.rounds[number]) for number in rounds}
-
-
 @dataclass(frozen=True)
 class _Spread:
     variance: float  # that a point has at least
@@ -207,60 +206,73 @@ class _Spread:
     variance_of_round_mean: float  # of the mean over all points in one round, times the number of points
     df_of_rounds: float
     lasting: float = 0.0  # variance of a difference by what lasts longer than a round: no number of rounds averages it out
+    of_rounds: bool = True  # else of the repeats of single rounds
 
 
-def _pooled(samples: Sequence[_Sample], round_s: float) -> _Spread:
-    """What all points together tell about the spread of one.
+def _pooled(points: Sequence[_Point], round_s: float) -> _Spread:
+    """What points of several rounds together tell about the spread of one. Where none has any, their repeats stand in.
 
     Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
     split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
     of freedom of the sum. What they share lasts, and if rounds follow each other fast, they are not as many
     witnesses either: of two sweeps, measured apart, one may have had all of a good minute.
     """
-    total_df = sum(sample.df for sample in samples)
+    total_df = sum(point.df for point in points)
+    of_rounds = not points[0].single_round
     if not total_df:
-        return _Spread(inf, 1, inf, 1)
-    squares = sum(value**2 for sample in samples for value in sample.residuals.values())
-    by_round: dict[Any, list[float]] = defaultdict(list)
-    for sample in samples:
-        for key, value in sample.residuals.items():
+        return _Spread(inf, 1, inf, 1, of_rounds=of_rounds)
+    squares = sum(value**2 for point in points for value in point.residuals.values())
+    by_round: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for point in points if of_rounds else ():  # repeats of different points have nothing in common
+        for key, value in point.residuals.items():
             by_round[key].append(value)
-    shared_df = max(1, len(by_round) - len({name for name, _ in by_round}))
-    apart = samples[0].base and not samples[0].single_round
-    closeness = _WALK * max(0.0, 1 - round_s / APART_S) if apart else 0.0
-    if len(samples) == 1 or shared_df >= total_df or squares == 0:
+    shared_df = max(1, len(by_round) - len({name for name, _ in by_round})) if of_rounds else total_df
+    closeness = _WALK * max(0.0, 1 - round_s / APART_S) if of_rounds and any(point.base for point in points) else 0.0
+    if len(points) == 1 or shared_df >= total_df or squares == 0:
         variance = squares / total_df  # of one point nobody can tell which part of it lasts
-        return _Spread(_typical(samples), total_df, variance, total_df, closeness * variance)
+        return _Spread(_typical(points), total_df, variance, total_df, closeness * variance, of_rounds)
     shared = sum(len(values) * fmean(values) ** 2 for values in by_round.values())
     rest, rest_df = max(0.0, squares - shared), total_df - shared_df
-    lasting = closeness * max(0.0, shared / shared_df - rest / rest_df) / len(samples)
-    if lasting:
-        return _Spread(_typical(samples), shared_df, shared / shared_df, shared_df, lasting)
-    df = squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
-    return _Spread(_typical(samples), df, shared / shared_df, shared_df)
+    lasting = closeness * max(0.0, shared / shared_df - rest / rest_df) / len(points)
+    df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
+    return _Spread(_typical(points), df, shared / shared_df, shared_df, lasting)
 
 
-def _typical(samples: Sequence[_Sample]) -> float:
+def _typical(points: Sequence[_Point]) -> float:
     """The median point's variance, so that a few disturbed points don't blur all others; of few points their mean."""
-    usable = [sample for sample in samples if sample.df]
+    usable = [point for point in points if point.df]
     if len(usable) < 3:
-        return fmean(sample.variance for sample in usable)
+        return fmean(point.variance for point in usable)
     # The median of a chi-squared value is below its mean: Wilson and Hilferty 1931.
-    return median(sample.variance / (1 - 2 / (9 * sample.df)) ** 3 for sample in usable)
+    return median(point.variance / (1 - 2 / (9 * point.df)) ** 3 for point in usable)
 
 
-def _overall(samples: Sequence[_Sample], spread: _Spread, min_effect: float) -> Change:
-    """The geometric mean over all points, with the rounds as units."""
-    weight = fmean(sample.weight for sample in samples) / len(samples)
+def _judged(point: _Point, spread: _Spread, confidence: float, min_effect: float) -> Change:
+    own = 0.0 if point.single_round and spread.of_rounds else point.variance
+    half = t_quantile(confidence, spread.df) * sqrt(max(own, spread.variance) * point.weight(of_rounds=spread.of_rounds) + spread.lasting)
+    notes = (("one round",) if point.single_round else ()) + (("noisy",) if point.noisy else ())
+    return _change(point.difference, half, min_effect, notes + ((LOPSIDED,) if _lopsided(*point.left_out, least=2) else ()))
+
+
+def _overall(trusted: Sequence[_Point], several: Sequence[_Point], spread: _Spread, min_effect: float) -> Change:
+    """The geometric mean over all points of several rounds, with the rounds as units."""
+    weight = fmean(point.weight(of_rounds=spread.of_rounds) for point in trusted) / len(trusted)
     half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight + spread.lasting)
-    difference = fmean(sample.difference for sample in samples)
-    return _change(difference, half, min_effect, any(sample.single_round for sample in samples), all(s.noisy for s in samples))
+    notes = (("one round",) if any(point.single_round for point in trusted) else ()) + (("noisy",) if all(p.noisy for p in trusted) else ())
+    base, new = (fmean(point.left_out[side] for point in several) for side in (0, 1))
+    return _change(
+        fmean(point.difference for point in trusted), half, min_effect, notes + ((LOPSIDED,) if _lopsided(base, new, least=1) else ())
+    )
 
 
-def _change(difference: float, half: float, min_effect: float, single_round: bool, noisy: bool) -> Change:
-    notes = (("one round",) if single_round else ()) + (("noisy",) if noisy else ())
-    verdict = _verdict(difference, half, log(1 + min_effect), strict=single_round)
-    if noisy and verdict in (Verdict.faster, Verdict.slower):
+def _lopsided(base: float, new: float, least: float) -> bool:
+    """Whether one side lost more rounds than chance explains: McNemar's (b - n)^2 / (b + n), in rounds of a point or of all."""
+    return abs(base - new) >= least and (base - new) ** 2 >= base + new
+
+
+def _change(difference: float, half: float, min_effect: float, notes: tuple[str, ...]) -> Change:
+    verdict = _verdict(difference, half, log(1 + min_effect), strict="one round" in notes)
+    if ("noisy" in notes and verdict in (Verdict.faster, Verdict.slower)) or LOPSIDED in notes:
         verdict = Verdict.undecided  # the host's doing cannot be told from the program's
     return Change(exp(difference), _exp(difference - half), _exp(difference + half), verdict, notes)
 

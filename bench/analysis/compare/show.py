@@ -12,18 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.matching import GRID, Matched
-from bench.analysis.regression import APART_S, Change, Comparison, Verdict
+from bench.analysis.columns import column_of
+from bench.analysis.compare.pairs import Matched
+from bench.analysis.compare.statistics import APART_S, LOPSIDED, Change, Comparison, Verdict
 from bench.units import format_seconds
 
 _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "default", Verdict.undecided: "yellow"}
-_SHORT = {"batch_size": "batch", "input_tokens": "in", "output_tokens": "out"}
-_MARKS = {"noisy": " ~"}  # in the table, where words would not fit
+_GRID = ("batch_size", "input_tokens", "output_tokens")  # as the eye looks for it
+_MARKS = {"noisy": " ~", LOPSIDED: " !"}  # in the table, where words would not fit
 _MOST_DIFFERENCES = 12
 
 
 def print_comparison(matched: Matched, found: Comparison, console: Console) -> None:
-    title = f"{matched.new.name} against {matched.base.name}: latency of the whole batch"
+    title = f"{matched.new} against {matched.base}: latency of the whole batch"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("point")
     for name in ("base", "new", "change", "interval"):
@@ -41,19 +42,19 @@ def print_comparison(matched: Matched, found: Comparison, console: Console) -> N
 def labels(changes: Sequence[Change]) -> list[str]:
     """What tells the points from each other: batch 1 · in 32 · out 11."""
     varying = [key for key in (changes[0].point if changes else ()) if len({str(change.point[key]) for change in changes}) > 1]
-    shown = sorted(varying, key=lambda key: GRID.index(key) if key in GRID else -1) or list(GRID)
+    shown = sorted(varying, key=lambda key: _GRID.index(key) if key in _GRID else -1) or list(_GRID)
     return [" · ".join(_said(key, change.point.get(key)) for key in shown) for change in changes]
 
 
 def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
     return {
-        "base": matched.base.name,
-        "new": matched.new.name,
+        "base": matched.base,
+        "new": matched.new,
         "min_effect": found.min_effect,
         "overall": _change_as_json(found.overall),
         "points": [_change_as_json(change) for change in found.points],
         "unmatched": matched.unmatched,
-        "left_out": found.left_out,
+        "left_out": dict(zip(("base", "new"), found.left_out, strict=True)),
         "differences": {key: {"base": base, "new": new} for key, (base, new) in matched.differences.items()},
     }
 
@@ -84,7 +85,7 @@ def draw(matched: Matched, found: Comparison, stem: Path) -> list[Path]:
         ax.set_xlim(*_limits(found, width))
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f} %" if round(value, 6) else "0")
         ax.grid(axis="y", visible=False)
-        ax.set_xlabel(f"change of latency, {matched.new.name} against {matched.base.name}: right is slower")
+        ax.set_xlabel(f"change of latency, {matched.new} against {matched.base}: right is slower")
         subtitle = f"intervals hold for all points together with 95 %; grey: under {found.min_effect:.0%}, too small to matter"
         style.put_header(figure, headline(found), subtitle, "")
         height_pt = figure.get_figheight() * 72
@@ -133,9 +134,16 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
             f"for it. They get narrower with more repeats, until a round takes {APART_S:.0f} s, and in one sweep with both sides, "
             "compared with --by."
         )
-    if found.left_out:
+    if sum(found.left_out):
+        base, new = found.left_out
         lines.append(
-            f"{found.left_out} of the points' rounds are left out: the host was noisy then, or they took far longer than the others."
+            f"Left out of the points' rounds: {base} of {matched.base}, {new} of {matched.new}. The host was noisy then, or they took "
+            "far longer than the others."
+        )
+    if LOPSIDED in {note for change in (*found.points, found.overall) for note in change.notes}:
+        lines.append(
+            "!: most of what is left out is on one side. A slow program and a disturbed host look alike there, so that nothing is decided; "
+            "measure again with more rounds, or with both sides in one sweep (--by)."
         )
     if matched.unmatched:
         lines.append(f"{matched.unmatched} points have a result on one side only, and are left out.")
@@ -155,7 +163,7 @@ def _change_as_json(change: Change) -> dict[str, Any]:
 
 
 def _said(key: str, value: Any) -> str:
-    name = _SHORT.get(key) or key.removesuffix(".name").rpartition(".")[2]
+    name = column_of(key).head if key in _GRID else key.removesuffix(".name").rpartition(".")[2]
     return str(value) if key.endswith(".name") else f"{name} {value}"
 
 
