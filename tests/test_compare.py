@@ -289,7 +289,8 @@ def test_bursts_on_one_side_only_decide_nothing_and_the_reason_is_told() -> None
     assert found.left_out == (0, 16)
     assert all(statistics.LOPSIDED in change.notes for change in (*found.points, found.overall))
     assert found.exit_code == 2
-    both = compared(*[lambda point, number: steady(0)(point, number) + 0.26 * (number == 1)] * 2, points=8)
+    burst: Latency = lambda point, number: steady(0)(point, number) + 0.26 * (number == 1)  # noqa: E731
+    both = compared(burst, burst, points=8)
     assert {change.verdict for change in both.points} == {Verdict.same}
 
 
