@@ -186,7 +186,7 @@ def test_the_saved_csv_holds_what_is_shown(browser: Any, tmp_path: Path) -> None
         made[0].text().then(arguments[0]);
     """
     lines = browser.execute_async_script(script).splitlines()
-    assert lines[0].startswith("name,model,framework,hardware,dtype,input_tokens,output_tokens,batch_size,latency_s")
+    assert lines[0].startswith("sweep,model,framework,hardware,dtype,input_tokens,output_tokens,batch_size,latency_s")
     assert len(lines) == 1 + 4
     assert lines[1].startswith('"made-up","LLaMA-7B","hf","1xA100-80GB","bf16","128","11","1"')
 

@@ -7,8 +7,8 @@ import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -36,7 +36,8 @@ class Repeat:
 def error_rates(seconds: float = 900, tries: int = 300) -> list[Figure]:
     """The figures for `make perf`: on recorded repeats, on those of the small model right now, and on pure noise of 1.5 %."""
     recorded = {f"recorded, {file.stem}": load(file) for file in sorted(RECORDED.glob("*.json"))}
-    series = {**recorded, "the small model now": record(seconds), "1.5 % noise": gaussian()}
+    now = {"the small model now": record(seconds)} if seconds else {}
+    series = {**recorded, **now, "1.5 % noise": gaussian(2000)}
     return [figure for name, repeats in series.items() for figure in figures_for(Series(name, repeats), tries)]
 
 
@@ -46,15 +47,15 @@ class Series:
     def __init__(self, name: str, repeats: Sequence[Repeat]) -> None:
         self.name, self.repeats = name, repeats
         self.repeat_s = fmean(repeat.latency_s for repeat in repeats)
-        self._jobs: dict[tuple[int, int], tuple[float, bool]] = {}
+        self._jobs: dict[tuple[int, int], tuple[list[float], bool]] = {}
 
-    def job(self, start: int, count: int) -> tuple[float, bool]:
-        """What a job of `count` repeats would have had: its latency, and whether it was noisy."""
+    def job(self, start: int, count: int) -> tuple[list[float], bool]:
+        """What a job of `count` repeats would have had: its latencies, and whether it was noisy."""
         key = start % len(self.repeats), count
         if key not in self._jobs:
             repeats = [self.repeats[(start + i) % len(self.repeats)] for i in range(count)]
             latencies_s = [repeat.latency_s for repeat in repeats]
-            self._jobs[key] = median(latencies_s), bool(noise([repeat.around for repeat in repeats], latencies_s))
+            self._jobs[key] = latencies_s, bool(noise([repeat.around for repeat in repeats], latencies_s))
         return self._jobs[key]
 
 
@@ -75,15 +76,15 @@ class Layout:
         how = "one sweep with --by" if self.interleaved else "two sweeps"
         return f"{how}, {_ROUNDS} rounds of {self.rounds_take * series.repeat_s:.0f} s"
 
-    def sides(self, series: Series, start: int, factor: float) -> tuple[list[Side], list[Side]]:
-        """What they would have seen from `start` on, the second side slower by `factor`."""
+    def sides(self, series: Series, start: int, factor: float, night: int = 0) -> tuple[list[Side], list[Side]]:
+        """What they would have seen from `start` on, the second side slower by `factor`; `night` repeats pass before the fourth rounds."""
         turns = [(number, side) for number in range(_ROUNDS) for side in ((0, 1) if number % 2 == 0 else (1, 0))]  # as a sweep's rounds do
         visits = turns if self.interleaved else sorted(turns, key=lambda visit: visit[1])
         jobs = [(number, side, point) for number, side in visits for point in range(self.points)]
         seen = [[_Seen() for _ in range(self.points)] for _ in range(2)]
         for place, (number, side, point) in enumerate(jobs):
-            latency_s, noisy = series.job(start + place * self.repeats, self.repeats)
-            seen[side][point].add(number, latency_s * (1.0, factor)[side], noisy)
+            latencies_s, noisy = series.job(start + place * self.repeats + night * (number > 2), self.repeats)
+            seen[side][point].add(number, [latency_s * (1.0, factor)[side] for latency_s in latencies_s], noisy)
         base, new = ([one.side for one in points] for points in seen)
         return base, new
 
@@ -94,17 +95,40 @@ SHORT, TWO_SWEEPS, ONE_SWEEP = Layout(False, 4, _REPEATS), Layout(False, 8, 23),
 
 @dataclass
 class _Seen:
-    rounds: dict[int, float] = field(default_factory=dict)
+    rounds: dict[int, list[float]] = field(default_factory=dict)
     noisy: set[int] = field(default_factory=set)
 
-    def add(self, number: int, latency_s: float, noisy: bool) -> None:
-        self.rounds[number] = latency_s
+    def add(self, number: int, latencies_s: list[float], noisy: bool) -> None:
+        self.rounds[number] = latencies_s
         if noisy:
             self.noisy.add(number)
 
     @property
     def side(self) -> Side:
-        return Side(self.rounds, frozenset(self.noisy))
+        repeats = [latency_s for latencies_s in self.rounds.values() for latency_s in latencies_s]
+        return Side({number: median(latencies_s) for number, latencies_s in self.rounds.items()}, frozenset(self.noisy), repeats)
+
+
+def without(side: Side, *rounds: int) -> Side:
+    """Its repeats, which follow each other in the order of the rounds, are cut as well."""
+    each = len(side.repeats) // len(side.rounds)
+    kept = {number: latency_s for number, latency_s in side.rounds.items() if number not in rounds}
+    repeats = [value for i, number in enumerate(side.rounds) for value in side.repeats[i * each : (i + 1) * each] if number in kept]
+    return Side(kept, side.noisy & kept.keys(), repeats)
+
+
+# What happens to the second side of a comparison in real life.
+CASES: dict[str, Callable[[list[Side]], list[Side]]] = {
+    "one round lost at one point": lambda new: [without(new[0], 1), *new[1:]],
+    "the first point has one round": lambda new: [without(new[0], 1, 2, 3, 4), *new[1:]],
+    "the last point has one round": lambda new: [*new[:-1], without(new[-1], 1, 2, 3, 4)],
+    "a round in another environment": lambda new: [without(side, 0) for side in new],
+    "a pause of a night": lambda new: new,
+}
+
+
+def slow_in_two_rounds(new: list[Side]) -> list[Side]:
+    return [replace(side, rounds={number: s * (1.3 if number in (1, 3) else 1) for number, s in side.rounds.items()}) for side in new]
 
 
 def figures_for(series: Series, tries: int) -> list[Figure]:
@@ -116,6 +140,8 @@ def figures_for(series: Series, tries: int) -> list[Figure]:
     }
     return [
         *(figure for layout in layouts for figure in _errors(series, tries, layout)),
+        *(figure for case in CASES for figure in _errors_in(case, series, tries, layouts)),
+        *([_hidden(series, tries)] if TWO_SWEEPS in layouts else []),
         *(
             Figure(f"{series.name}: {interval} holds the long-run median", f"{share:.1%}", "≥ 93 %", share >= 0.93)
             for interval, share in held.items()
@@ -137,6 +163,28 @@ def _errors(series: Series, tries: int, layout: Layout) -> list[Figure]:
     ]
 
 
+def _errors_in(case: str, series: Series, tries: int, layouts: Sequence[Layout]) -> list[Figure]:
+    wrong = {layout: verdicts(series, 0.0, tries, layout, case).share(Verdict.faster, Verdict.slower) for layout in layouts}
+    found = {layout: verdicts(series, 0.05, tries, layout, case).exits[1] / tries for layout in layouts if layout is not SHORT}
+    name = f"{series.name}, {case}"
+    return [
+        *(
+            Figure(f"{name}, {layout.told(series)}: the same twice, points called different", f"{share:.1%}", "≤ 2 %", share <= 0.02)
+            for layout, share in wrong.items()
+        ),
+        *(
+            Figure(f"{name}, {layout.told(series)}: 5 % slower, comparisons that exit with 1", f"{share:.0%}", "≥ 90 %", share >= 0.9)
+            for layout, share in found.items()
+        ),
+    ]
+
+
+def _hidden(series: Series, tries: int) -> Figure:
+    passed = verdicts(series, 0.0, tries, TWO_SWEEPS, change=slow_in_two_rounds).exits[0] / tries
+    what = f"{series.name}, {TWO_SWEEPS.told(series)}: 30 % slower in two rounds of five, comparisons that exit with 0"
+    return Figure(what, f"{passed:.1%}", "≤ 2 %", passed <= 0.02)
+
+
 @dataclass
 class Verdicts:
     """How often each was given to a point, and what the comparisons as a whole said."""
@@ -154,11 +202,15 @@ class Verdicts:
         return self.without_note / self.points.total()
 
 
-def verdicts(series: Series, effect: float, tries: int, layout: Layout) -> Verdicts:
+def verdicts(
+    series: Series, effect: float, tries: int, layout: Layout, case: str = "", change: Callable[[list[Side]], list[Side]] = list
+) -> Verdicts:
     """Measure twice, again and again, starting anywhere in the series; the second side is slower by `effect`."""
     rng, found = random.Random(1), Verdicts()
     for _ in range(tries):
-        base, new = layout.sides(series, rng.randrange(len(series.repeats)), 1 + effect)
+        night = rng.randrange(len(series.repeats)) if case == "a pause of a night" else 0
+        base, new = layout.sides(series, rng.randrange(len(series.repeats)), 1 + effect, night)
+        new = CASES.get(case, change)(new)
         pairs = [Pair({}, a, b) for a, b in zip(base, new, strict=True)]
         comparison = compare(pairs, interleaved=layout.interleaved, round_s=layout.rounds_take * series.repeat_s)
         found.points.update(change.verdict for change in comparison.points)
@@ -225,12 +277,13 @@ def main() -> None:
     parser.add_argument(
         "--record", nargs=2, metavar=("SECONDS", "NAME"), help=f"record repeats for this long into {RECORDED.name}/NAME.json"
     )
+    parser.add_argument("--recorded", action="store_true", help="only what needs no quiet machine: recorded repeats and made-up noise")
     parser.add_argument("--tries", type=int, default=300, help="comparisons per figure")
     options = parser.parse_args()
     if options.record:
         seconds, name = options.record
         store(record(float(seconds)), RECORDED / f"{name}.json")
-    for figure in error_rates(tries=options.tries):
+    for figure in error_rates(seconds=0 if options.recorded else 900, tries=options.tries):
         print(f"{figure.what}: {figure.value} {figure.bound} {figure.verdict}")
 
 

@@ -260,9 +260,9 @@ def _overall(trusted: Sequence[_Point], several: Sequence[_Point], spread: _Spre
     half = t_quantile(CONFIDENCE, spread.df_of_rounds) * sqrt(spread.variance_of_round_mean * weight + spread.lasting)
     notes = (("one round",) if any(point.single_round for point in trusted) else ()) + (("noisy",) if all(p.noisy for p in trusted) else ())
     base, new = (fmean(point.left_out[side] for point in several) for side in (0, 1))
-    return _change(
-        fmean(point.difference for point in trusted), half, min_effect, notes + ((LOPSIDED,) if _lopsided(base, new, least=1) else ())
-    )
+    many = fmean(_lopsided(*point.left_out, least=2) for point in several) >= 0.5
+    told = (LOPSIDED,) if many or _lopsided(base, new, least=1) else ()
+    return _change(fmean(point.difference for point in trusted), half, min_effect, notes + told)
 
 
 def _lopsided(base: float, new: float, least: float) -> bool:
