@@ -39,7 +39,7 @@ check: $(VENV)/.test ## format, lint and types
 perf: $(VENV)/.test ## the measured figures of docs/performance.md
 	$(RUN) tests.perf --write
 
-chaos: $(VENV)/.test ## 500 points, a third of them struck by a fault, run again until nothing is left
+chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is left
 	$(RUN) tests.chaos
 
 engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for each of vLLM and llama.cpp; ENGINES="vllm" for a choice

@@ -51,7 +51,6 @@ class NoisePolicy(StrEnum):
 
     record = "record"  # nothing
     wait = "wait"  # start a job when the host is quiet, or after noise_wait_s
-    retry = "retry"  # run a noisy job once more, later in its round; the later row counts
 
 
 class Rerun(StrEnum):

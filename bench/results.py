@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +162,7 @@ class Store:
         except OSError as error:
             problem = f"cannot be written ({error.strerror}); set output_dir to a folder that you may write to"
             raise InvalidSetting("output_dir", self.folder, problem) from error
-        for hidden in self.rows_folder.glob(".*.parquet.*"):
+        for hidden in self.rows_folder.glob(f".*.parquet.{escape(platform.node())}.*"):  # other hosts see to theirs
             if not Path("/proc", hidden.suffix[1:]).exists():
                 hidden.unlink(missing_ok=True)
 
@@ -204,14 +206,6 @@ class Store:
         """The rows of these files, in the order of their names."""
         return [row for name in sorted(names) for row in _read_file(self.rows_folder / name, SCHEMA).to_pylist()]
 
-    def status_since(self, config_id: str, round_number: int, names: frozenset[str]) -> Status | None:
-        """The status of a row of this job that another process wrote after `names` were taken; None where there is none."""
-        ending = f"-{config_id}-{round_number}.parquet"
-        newer = sorted(name for name in self.names() - names if name.endswith(ending))
-        if not newer:
-            return None
-        return Status(self.rows_in(newer[-1:])[0]["status"])
-
     def compact(self) -> None:
         """Merge all files into one: ten thousand small files take half a minute to read, one takes a moment.
 
@@ -242,7 +236,7 @@ class Store:
         return tables, skipped
 
     def _write(self, name: str, content: pa.Buffer) -> Path:
-        hidden = self.rows_folder / f".{name}.{os.getpid()}"
+        hidden = self.rows_folder / f".{name}.{platform.node()}.{os.getpid()}"
         try:
             with hidden.open("wb") as file:
                 file.write(content)

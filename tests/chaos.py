@@ -1,4 +1,4 @@
-"""make chaos: a sweep struck by faults at a third of its points, run again until nothing is left; then count what is there."""
+"""make chaos: a sweep struck by a fault at two of three points, run again until nothing is left; then count what is there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.results import Row, Status, Store
-from tests.conftest import ROOT
+from tests.conftest import PYTHONPATH
+from tests.faulty import drawn
 
 MARK = "BENCH_CHAOS"  # in the environment of every process that the sweep starts
-MOST_LAUNCHES = 400
+MOST_LAUNCHES = 1000
+SHARE = 2 / 3  # of the points is struck
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Chaos:
     folder: Path
     points: int
     seed: int
+    share: float = SHARE
     launches: int = 0
     exit_codes: Counter[int] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
@@ -53,11 +56,20 @@ class Chaos:
     def _launch(self, marks: Path) -> bool:
         """Run the sweep once; whether it said that nothing was left to do."""
         self.launches += 1
-        settings = ["framework=fake", "framework.fault=any", f"framework.fault_seed={self.seed}", f"framework.fault_marks={marks}"]
-        small = ["framework.tp=2", "framework.rank_processes=true", "num_runs=1", "warmup_runs=0", "output_tokens=2", "timeout_s=3"]
+        settings = ["framework=faulty", "framework.fault=any", f"framework.fault_seed={self.seed}", f"framework.marks={marks}"]
+        small = [
+            "framework.tp=2",
+            "framework.rank_processes=true",
+            f"framework.fault_share={self.share}",
+            "num_runs=1",
+            "warmup_runs=0",
+            "output_tokens=2",
+            "timeout_s=3",
+        ]
+        settings += [f"framework.fault_share={self.share}"]
         plain = ["prune=false", "report=false", "name=chaos"]
         command = [sys.executable, "-m", "bench.run", "-m", *settings, *small, *plain, f"input_tokens=range(1,{self.points + 1})"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), MARK: self._mark}
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH, MARK: self._mark}
         ran = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         self.exit_codes[ran.returncode] += 1
         if "Traceback" in ran.stderr:
@@ -90,11 +102,13 @@ class Chaos:
         statuses = Counter(row["status"] for row in self._rows.values())
         told = "  ".join(f"{status} {count}" for status, count in statuses.most_common())
         codes = "  ".join(f"{code}: {count}" for code, count in sorted(self.exit_codes.items()))
+        faults = Counter(filter(None, (drawn(self.seed, f"1-{i}-2", self.share) for i in range(1, self.points + 1))))
+        struck = ", ".join(f"{fault} {count}" for fault, count in sorted(faults.items()))
         verdict = (
             "\n".join(self.complaints[:20]) or "each point has one final row; no row lost or changed; no process, segment or file left"
         )
         launched = f"{self.points} points, seed {self.seed}: {self.launches} launches (exit codes {codes})"
-        return f"{launched}\n{len(self._rows)} rows: {told}\n{verdict}"
+        return f"{launched}\n{faults.total()} faults: {struck}\n{len(self._rows)} rows: {told}\n{verdict}"
 
 
 def _segments() -> set[str]:
@@ -114,7 +128,7 @@ def _marked_processes(mark: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--points", type=int, default=500)
+    parser.add_argument("--points", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,8 @@ from bench.config import ModelConfig, RunConfig
 from bench.frameworks.fake import Settings as FakeSettings
 
 ROOT = Path(__file__).parents[1]
+# For the processes that tests start: this checkout, and the framework that fails as it is told to.
+PYTHONPATH = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'plugin'}"
 TINY = {
     "model_type": "llama",
     "vocab_size": 512,
@@ -33,7 +35,7 @@ def bench_run(tmp_path: Path) -> Command:
     """`python -m bench.run ARGUMENTS` in an empty folder."""
 
     def run(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "COLUMNS": "200"}
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "COLUMNS": "200"}
         command = [sys.executable, "-m", "bench.run", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
 
@@ -41,7 +43,7 @@ def bench_run(tmp_path: Path) -> Command:
 
 
 def fake_run(**settings: object) -> RunConfig:
-    """A point of the fake framework; `fault` and the like go to the framework, the rest to the point."""
+    """A point of the fake framework; `step_s` and the like go to the framework, the rest to the point."""
     framework = {key: settings.pop(key) for key in list(settings) if key in FakeSettings.__dataclass_fields__ and key != "name"}
     settings = {"output_tokens": 4, "input_tokens": 8, **settings}
     return RunConfig(

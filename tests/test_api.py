@@ -40,8 +40,8 @@ def test_a_mistake_is_told_before_anything_runs(tmp_path: Path, monkeypatch: pyt
 def test_a_point_without_a_result_raises_after_the_others_have_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PointsFailed, match="1 of 2 points"):
-        sweep.run("framework.fault=error", "framework.fault_at=2", batch_size=[1, 2], **FAST)
-    assert load("outputs/sweep")["status"].tolist() == ["ok", "failed"]
+        sweep.run("framework.step_s=0.5", "timeout_s=3", output_tokens=[1, 9], **FAST)
+    assert load("outputs/sweep")["status"].tolist() == ["ok", "timeout"]
 
 
 def test_values_are_spelled_as_the_command_line_takes_them() -> None:

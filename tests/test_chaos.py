@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from bench.frameworks.faults import _WHILE_GENERATING, drawn
-from tests.chaos import Chaos
+from tests.chaos import SHARE, Chaos
+from tests.faulty import DRAWN, drawn
 
-POINTS, SEED = 60, 4
+POINTS, SEED = 36, 8
 
 
 def test_the_seed_strikes_with_every_fault() -> None:
-    assert {drawn(SEED, f"1-{i}-2") for i in range(1, POINTS + 1)} == {None, *_WHILE_GENERATING}
+    assert {drawn(SEED, f"1-{i}-2", SHARE) for i in range(1, POINTS + 1)} == {None, *DRAWN}
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_fault_at_a_third_of_the_points_loses_nothing(tmp_path: Path) -> None:
+def test_every_fault_at_two_of_three_points_loses_nothing(tmp_path: Path) -> None:
     chaos = Chaos(tmp_path, POINTS, SEED)
     chaos.run()
     assert chaos.complaints == [], chaos.report()

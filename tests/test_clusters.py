@@ -15,9 +15,9 @@ import pytest
 
 from bench.results import Row, Store
 from tests import slurm_cluster
-from tests.conftest import ROOT
+from tests.conftest import PYTHONPATH
 
-FAST = ("framework=fake", "num_runs=2", "warmup_runs=0", "input_tokens=8", "output_tokens=4", "report=false", "batch_size=1,2")
+FAST = ("num_runs=2", "warmup_runs=0", "input_tokens=8", "output_tokens=4", "report=false", "batch_size=1,2")
 SLURM = ("hydra.launcher.executor=slurm", "hydra.launcher.params={timeout_min:5,cpus_per_task:1}")
 RAY = ("hydra.launcher.executor=ray", "+hydra.launcher.params={num_cpus:1,init:{num_cpus:2}}")
 
@@ -37,8 +37,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def sweep(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
-    command = [sys.executable, "-m", "bench.run", "-m", *FAST, *arguments]
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "RAY_AUTH_MODE": "disabled"}
+    framework = () if "framework=faulty" in arguments else ("framework=fake",)
+    command = [sys.executable, "-m", "bench.run", "-m", *FAST, *framework, *arguments]
     ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert not check or ran.returncode == 0, ran.stdout + ran.stderr
     return ran
@@ -87,11 +88,12 @@ class TestSlurm:
             "-m",
             "bench.run",
             "-m",
+            "framework=fake",
             *FAST,
             *SLURM[:1],
             "+hydra.launcher.params={timeout_min:5,nodes:2,exclusive:true}",
         ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
         blocker = subprocess.run(
             ["sbatch", "--parsable", "-N2", "--exclusive", "--wrap", "sleep 60"], cwd=tmp_path, capture_output=True, text=True, check=True
         )
@@ -114,7 +116,7 @@ class TestSlurm:
 
 @needs_ray
 def test_ray_runs_each_group_and_a_killed_worker_costs_one_point(tmp_path: Path) -> None:
-    ran = sweep(tmp_path, *RAY, "framework.fault=kill", "framework.fault_at=1", check=False)
+    ran = sweep(tmp_path, *RAY, "framework=faulty", "framework.fault=kill", "framework.fault_at=1", check=False)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "crashed", 2: "ok"}
 

@@ -355,7 +355,7 @@ def test_json_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_noise_in_the_rows_reaches_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, noisy = sweep(tmp_path / "base"), sweep(tmp_path / "noisy", 0.11, noisy=True)
     assert exit_code(base, noisy) == 2
-    assert "noise=retry" in capsys.readouterr().out
+    assert "noise=wait or more rounds" in capsys.readouterr().out
     assert exit_code("--trust-noisy", base, noisy) == 1
 
 

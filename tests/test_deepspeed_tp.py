@@ -13,10 +13,11 @@ import pytest
 
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.deepspeed_tp import FAMILIES, Collectives, Settings, engine, refuse
+from bench.frameworks.failure import JobLost
 from bench.frameworks.hf import Settings as HfSettings
 from bench.results import Status
 from bench.roofline import shape_of
-from bench.worker.resident import JobLost, ResidentWorker
+from bench.worker.resident import ResidentWorker
 from tests.engines import LLAMA, measured, point, save_pretrained, sharded_logits
 
 needs_deepspeed = pytest.mark.skipif(

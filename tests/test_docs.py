@@ -103,7 +103,7 @@ def test_the_framework_of_the_documentation_is_a_whole_one() -> None:
     engine.prepare(run)
     tokens = engine.generate(np.array([[1, 2], [3, 4]]), 3, lambda at_s=None: steps.append(at_s))
     assert (tokens.tolist(), len(steps)) == ([[2] * 3, [4] * 3], 3)
-    assert set(vars(Framework)) & {"load", "prepare", "generate", "unload", "describe"} <= set(dir(engine))
+    assert set(vars(Framework)) & {"load", "prepare", "generate", "describe"} <= set(dir(engine))
     with pytest.raises(InvalidSetting, match=r"framework.pages=0"):
         names["Settings"](name="echo", pages=0).check(run)
 

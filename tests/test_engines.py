@@ -16,11 +16,11 @@ import pytest
 from bench.config import FrameworkConfig, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, MissingEngine, Unsupported
 from bench.frameworks import environments, llama_cpp, settings_by_name
+from bench.frameworks.failure import JobLost
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
 from bench.frameworks.transformers import gguf_header
 from bench.measure.point import Measurement
 from bench.results import Status
-from bench.worker.resident import JobLost
 from tests.conftest import ROOT
 from tests.engines import LLAMA, measured, point
 

@@ -43,9 +43,6 @@ class Echo:
             on_step()
         return np.full((len(prompts), new_tokens), self.run.framework.token)
 
-    def unload(self):
-        pass
-
     def describe(self):
         return {"framework_version": "0.1", "device": "cpu", "token": self.run.framework.token}
 """

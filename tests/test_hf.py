@@ -10,13 +10,13 @@ import pytest
 
 from bench.config import Dtype, GenerationConfig
 from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
+from bench.frameworks.failure import JobLost
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
 from bench.frameworks.transformers.pretrained import explained
 from bench.frameworks.transformers.quantize import Quantization
 from bench.measure.point import measure
 from bench.measure.workload import prompts_for
 from bench.results import Status
-from bench.worker.resident import JobLost
 from tests.conftest import Command
 from tests.engines import LLAMA, NEW_TOKENS, PROMPTS, SMALL, generated, loaded, measured, point, save_pretrained, sharded_logits
 

@@ -1,4 +1,4 @@
-"""What disturbs repeats is seen, named, waited out and tried again."""
+"""What disturbs repeats is seen, named and waited out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from bench.host import noise as noise_module
 from bench.host.disturbance import Disturbance, HostReader, between
 from bench.host.noise import noise, wait_until_quiet
 from bench.results import Store
-from bench.sweep.plan import Job, with_retries
-from tests.conftest import Command, fake_run
+from tests.conftest import Command
 
 QUIET = Disturbance(1.0, 0.0, 0.0, 0, 0.0, 0, None, None, None, None, (), None)
 CPUS = len(os.sched_getaffinity(0))
@@ -139,21 +138,6 @@ def test_waiting_can_be_given_up() -> None:
     assert not wait_until_quiet(60, print, given_up=lambda: True)
 
 
-def test_noisy_jobs_run_once_more_while_their_model_is_loaded() -> None:
-    first, second = fake_run(batch_size=1), fake_run(batch_size=2)
-    other = fake_run(batch_size=1, step_s=0.5)  # another load key
-    jobs = [Job(first, 0), Job(second, 0), Job(other, 0), Job(first, 1)]
-    ran = list(with_retries(jobs, lambda job: job.run is first))
-    assert ran == [
-        (jobs[0], False),
-        (jobs[1], False),
-        (jobs[0], True),
-        (jobs[2], False),
-        (jobs[3], False),
-        (jobs[3], True),
-    ]
-
-
 def test_a_job_starts_after_a_bounded_wait(bench_run: Command, tmp_path: Path) -> None:
     ran = bench_run("framework=fake", "num_runs=1", "noise=wait", "noise_wait_s=0.1", "report=false")
     assert ran.returncode == 0, ran.stderr
@@ -161,12 +145,11 @@ def test_a_job_starts_after_a_bounded_wait(bench_run: Command, tmp_path: Path) -
 
 
 @pytest.mark.skipif(CPUS > 4, reason="would need a spinning process per CPU")
-def test_a_sweep_under_load_repeats_noisy_jobs_and_says_so_in_its_rows(bench_run: Command, tmp_path: Path) -> None:
+def test_a_sweep_under_load_says_so_in_its_rows(bench_run: Command, tmp_path: Path) -> None:
     with other_load():
-        ran = bench_run("framework=fake", "framework.step_s=0.03", "output_tokens=4", "num_runs=3", "noise=retry", "report=false")
+        ran = bench_run("framework=fake", "framework.step_s=0.03", "output_tokens=4", "num_runs=3", "report=false")
     assert ran.returncode == 0, ran.stderr
     rows = list(Store(tmp_path / "outputs/sweep").rows())
-    assert len(rows) == 2
-    assert ran.stdout.count("noisy") == 2
+    assert ran.stdout.count("noisy") == 1
     assert all(row["noisy"] and "other processes" in row["noise"][0] for row in rows)
     assert rows[0]["disturbance"][0]["other_cpu_s"] > 0.01

@@ -15,10 +15,10 @@ import pytest
 from bench.config import Device, Dtype, GenerationConfig
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks import pace
+from bench.frameworks.failure import JobLost
 from bench.frameworks.pace import KVCacheType, Pace, Settings, SpecConfig
 from bench.host import machine
 from bench.results import Status
-from bench.worker.resident import JobLost
 from tests.engines import measured, point
 from tests.pace_probe import FAMILIES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,12 +110,15 @@ def test_a_crash_while_merging_neither_loses_nor_doubles_a_row(store: Store) -> 
 
 
 def test_what_a_killed_process_left_half_written_is_swept_out_and_what_a_living_one_writes_is_not(store: Store) -> None:
-    dead, living = (store.rows_folder / f".x-abc-0.parquet.{pid}" for pid in (2**22 + 1, os.getpid()))
-    dead.touch()
-    living.touch()
+    here = platform.node()
+    dead, living = (store.rows_folder / f".x-abc-0.parquet.{here}.{pid}" for pid in (2**22 + 1, os.getpid()))
+    elsewhere = store.rows_folder / f".x-abc-0.parquet.not-{here}.{2**22 + 1}"  # on a cluster's shared disk
+    for file in (dead, living, elsewhere):
+        file.touch()
     store.prepare()
     assert not dead.exists()
     assert living.exists()
+    assert elsewhere.exists()
 
 
 def test_a_row_that_cannot_be_written_leaves_nothing_half_done(store: Store) -> None:

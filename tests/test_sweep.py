@@ -17,9 +17,10 @@ import bench
 from bench.compose.help import help_page
 from bench.compose.schemas import CONF
 from bench.results import Store
-from tests.conftest import ROOT, Command
+from tests.conftest import PYTHONPATH, Command
 
 FAST = ("framework=fake", "num_runs=2", "warmup_runs=1", "input_tokens=8", "output_tokens=4", "report=false")
+FAULTY = ("framework=faulty", *FAST[1:])
 
 
 def rows(tmp_path: Path, name: str = "sweep") -> list[dict[str, object]]:
@@ -63,18 +64,19 @@ def test_a_single_run_takes_the_same_path(bench_run: Command, tmp_path: Path) ->
 
 
 def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Command, tmp_path: Path) -> None:
-    faults = "error,oom,exit,kill,segfault,short"
-    ran = bench_run("-m", f"framework.fault={faults}", "framework.fault_at=2", "batch_size=1,2,4", *FAST)
+    faults = "error,sticky,oom,exit,kill,segfault,short"
+    ran = bench_run("-m", f"framework.fault={faults}", "framework.fault_at=2", "batch_size=1,2,4", *FAULTY)
     assert ran.returncode == 1
-    assert "5 of 18 points have no result" in ran.stderr
+    assert "6 of 21 points have no result" in ran.stderr
     seen = {(json.loads(str(row["config"]))["framework"]["fault"], row["batch_size"]): row for row in rows(tmp_path)}
-    assert len(seen) == 18
+    assert len(seen) == 21
     assert {row["status"] for (fault, batch), row in seen.items() if batch != 2 and (fault, batch) != ("oom", 4)} == {"ok"}
     assert seen["oom", 4]["status"] == "pruned"
     assert str(seen["oom", 4]["error"]).startswith("not run: batch 2, 8 input and 4 output tokens ran out of memory")
     told = {fault: (seen[fault, 2]["status"], str(seen[fault, 2]["error"])) for fault in faults.split(",")}
     assert {fault: status for fault, (status, _) in told.items()} == {
         "error": "failed",
+        "sticky": "failed",
         "oom": "oom",
         "exit": "crashed",
         "kill": "crashed",
@@ -89,14 +91,14 @@ def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Co
 
 
 def test_the_end_of_a_sweep_does_not_repeat_what_went_wrong_with_other_points(bench_run: Command) -> None:
-    bench_run("framework.fault=error", "framework.fault_at=1", *FAST)
-    told = bench_run(*FAST[:-1]).stdout
+    bench_run("framework.fault=error", "framework.fault_at=1", *FAULTY)
+    told = bench_run(*FAULTY[:-1]).stdout
     assert "refused" not in told
     assert "jobs of other commands without a result: 1; python -m bench.report outputs/sweep tells why" in told
 
 
 def test_pruning_can_be_turned_off(bench_run: Command, tmp_path: Path) -> None:
-    bench_run("-m", "framework.fault=oom", "framework.fault_at=1", "batch_size=1,2", "prune=false", *FAST)
+    bench_run("-m", "framework.fault=oom", "framework.fault_at=1", "batch_size=1,2", "prune=false", *FAULTY)
     assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "oom", 2: "ok"}
 
 
@@ -126,7 +128,7 @@ def test_workers_side_by_side_run_every_group_once(bench_run: Command, tmp_path:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
     command = [sys.executable, "-m", "bench.run", "-m", "batch_size=1,2,4", "framework.step_s=0.4", *FAST]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # A test run in a shell's background inherits that Ctrl-C is ignored.
     heeds_interrupts = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
@@ -144,12 +146,14 @@ def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(tmp_path: Path, how: si
     assert "2 jobs to run, 1 already done" in again.stdout
 
 
-def test_two_processes_on_one_folder_share_the_work(tmp_path: Path) -> None:
+def test_of_two_processes_on_one_folder_one_waits_and_no_job_runs_twice(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.run", "-m", *FAST, "input_tokens=1,2,3,...,20", "framework.step_s=0.01"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     sweeps = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = [sweep.communicate(timeout=60)[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], told
+    assert sum("works on outputs/sweep; waiting for its end" in each for each in told) == 1
+    assert sum("nothing left to do" in each for each in told) == 1
     assert sorted(int(str(row["input_tokens"])) for row in rows(tmp_path)) == list(range(1, 21))
 
 
@@ -160,15 +164,23 @@ def test_a_memory_limit_turns_a_large_allocation_into_a_row(bench_run: Command, 
 
 
 def test_a_hanging_point_is_ended_after_its_time(bench_run: Command, tmp_path: Path) -> None:
-    bench_run("-m", "framework.fault=hang", "framework.fault_at=1", "batch_size=1,2", "timeout_s=3", *FAST)
+    bench_run("-m", "framework.fault=hang", "framework.fault_at=1", "batch_size=1,2", "timeout_s=3", *FAULTY)
     assert {row["batch_size"]: row["status"] for row in rows(tmp_path)} == {1: "timeout", 2: "ok"}
 
 
 def test_a_model_that_cannot_be_loaded_is_not_tried_for_each_point(bench_run: Command, tmp_path: Path) -> None:
-    ran = bench_run("-m", "framework.fault=unsupported,load_error", "batch_size=1,2,4", *FAST)
-    assert ran.stdout.count("loading ") == 2
+    ran = bench_run("-m", "framework.fault=unsupported,load_error", "batch_size=1,2,4", *FAULTY)
+    assert ran.stdout.count("loading LLaMA-28M in faulty") == 3  # what raised is tried once more
     statuses = [row["status"] for row in rows(tmp_path)]
     assert sorted(map(str, statuses)) == ["failed"] * 3 + ["unsupported"] * 3
+
+
+def test_what_was_missing_runs_once_it_is_there(bench_run: Command, tmp_path: Path) -> None:
+    command = ("framework.fault=unavailable", f"framework.marks={tmp_path / 'installed'}", *FAULTY)
+    assert bench_run(*command).returncode == 1
+    (tmp_path / "installed").mkdir()
+    assert "1 job to run" in bench_run(*command).stdout
+    assert [row["status"] for row in rows(tmp_path)] == ["unavailable", "ok"]
 
 
 def test_system_metrics_are_sampled_when_asked(bench_run: Command, tmp_path: Path) -> None:

@@ -41,8 +41,5 @@ class Framework(Protocol):
         Calls on_step once per decoding step; an engine without such a hook never calls it.
         """
 
-    def unload(self) -> None:
-        """Free the model's memory."""
-
     def describe(self) -> dict[str, Any]:
         """What the engine really uses, for the row: version, device, attention implementation, ..."""

@@ -102,9 +102,6 @@ class Shard:
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         return generate(self._model, prompts, new_tokens, on_step, self._run.generation)
 
-    def unload(self) -> None:
-        self._model = None
-
     def describe(self) -> dict[str, Any]:
         import deepspeed
         import transformers

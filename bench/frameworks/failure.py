@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, Unavailable, Unsupported
@@ -17,35 +16,32 @@ _OUT_OF_MEMORY = (
 )
 
 
-@dataclass(frozen=True)
-class Failure:
-    status: Status
-    error: str
+class JobLost(Exception):
+    """A job that came to nothing: the status of its row, and why. Goes from process to process, and is raised where it arrives."""
+
+    def __init__(self, status: Status, error: str) -> None:
+        super().__init__(status, error)
+        self.status, self.error = status, error
+
+    def __str__(self) -> str:
+        return self.error
 
 
-class Failed(RuntimeError):
-    """Stands for what failed in another process."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.error)
-        self.failure = failure
-
-
-def of_exception(error: BaseException) -> Failure:
-    if isinstance(error, Failed):
-        return error.failure
+def of_exception(error: BaseException) -> JobLost:
+    if isinstance(error, JobLost):
+        return error
     told = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-    return Failure(_status(error), told)
+    return JobLost(_status(error), told)
 
 
-def of_death(who: str, exit_code: int, oom_kills_before: int) -> Failure:
+def of_death(who: str, exit_code: int, oom_kills_before: int) -> JobLost:
     """How a process died, and whether the kernel says that it was for memory."""
     if exit_code == -signal.SIGKILL and oom_kills() > oom_kills_before:
-        return Failure(
+        return JobLost(
             Status.oom, f"the kernel's out-of-memory killer ended {who}; a lower hardware.memory_limit_gb makes it fail by itself"
         )
     how = f"died of {signal.Signals(-exit_code).name}" if exit_code < 0 else f"left with exit code {exit_code}"
-    return Failure(Status.crashed, f"{who} {how}")
+    return JobLost(Status.crashed, f"{who} {how}")
 
 
 def oom_kills() -> int:

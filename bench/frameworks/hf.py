@@ -137,9 +137,6 @@ class HuggingFace:
             return decode_loop.decode(self._model, prompts, new_tokens, on_step, self._settings.cache is Cache.static)
         return generate(self._model, prompts, new_tokens, on_step, self._run.generation, **self._options(self._run.generation))
 
-    def unload(self) -> None:
-        self._model = self._draft = None
-
     def describe(self) -> dict[str, Any]:
         import transformers
 

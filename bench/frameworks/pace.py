@@ -123,9 +123,6 @@ class Pace:
         tokens: Tokens = out.output_token_ids[:, prompts.shape[1] : prompts.shape[1] + new_tokens].numpy()
         return tokens
 
-    def unload(self) -> None:
-        self._llm = None
-
     def describe(self) -> dict[str, Any]:
         return {
             **models.surroundings("cpu"),

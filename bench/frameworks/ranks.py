@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
 
-from bench.frameworks.failure import Failed, Failure, of_death, of_exception, oom_kills
+from bench.frameworks.failure import JobLost, of_death, of_exception, oom_kills
 from bench.host.machine import die_with_parent
 
 # A rank that fails alone leaves the others inside a collective that never ends, and only the end of the process
@@ -28,7 +28,7 @@ MakeEngine = Callable[[int], Any]
 class Ranks:
     """N engines that work together: rank 0 in this process, the others each in a process of its own."""
 
-    last_words: Callable[[Failure], None] = staticmethod(lambda failure: None)
+    last_words: Callable[[JobLost], None] = staticmethod(lambda lost: None)
     """Told why this process ends, right before it does. The worker sets it, and tells the launching process."""
 
     def __init__(self, make_engine: MakeEngine, count: int) -> None:
@@ -50,7 +50,7 @@ class Ranks:
         self.first = make_engine(0)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
-        """Call this method of every rank's engine at once. Raises what rank 0 raises, and Failed for what another one does."""
+        """Call this method of every rank's engine at once. Raises what rank 0 raises, and JobLost for what another one does."""
         for connection in self._connections:
             connection.send((method, arguments))
         try:
@@ -62,8 +62,8 @@ class Ranks:
             raise
         theirs = self._collect()
         for name, answer in theirs.items():
-            if isinstance(answer, Failure):
-                raise Failed(_named(name, answer))
+            if isinstance(answer, JobLost):
+                raise _named(name, answer)
         return [mine, *theirs.values()]
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class Ranks:
         except (EOFError, OSError):  # how it died, its process tells
             del connections[connection]
             return
-        if isinstance(answer, Failure):
+        if isinstance(answer, JobLost):
             self._give_up_after_grace(_named(name, answer))
         self._answers.put((name, answer))
 
@@ -109,21 +109,21 @@ class Ranks:
             process.join()
             self._give_up(of_death(process.name, process.exitcode or 0, self._oom_kills))
 
-    def _give_up_after_grace(self, failure: Failure) -> None:
-        timer = threading.Timer(_GRACE_S, self._give_up, [failure])
+    def _give_up_after_grace(self, lost: JobLost) -> None:
+        timer = threading.Timer(_GRACE_S, self._give_up, [lost])
         timer.daemon = True
         self._patience.append(timer)
         timer.start()
 
-    def _give_up(self, failure: Failure) -> None:
+    def _give_up(self, lost: JobLost) -> None:
         """End this process, wherever its main thread is stuck; the other ranks die with it."""
-        print(f"{failure.error}; the other ranks cannot go on, so the worker ends", file=sys.stderr, flush=True)
-        Ranks.last_words(failure)
+        print(f"{lost}; the other ranks cannot go on, so the worker ends", file=sys.stderr, flush=True)
+        Ranks.last_words(lost)
         os._exit(1)
 
 
-def _named(rank: str, failure: Failure) -> Failure:
-    return Failure(failure.status, f"{rank}: {failure.error}")
+def _named(rank: str, lost: JobLost) -> JobLost:
+    return JobLost(lost.status, f"{rank}: {lost}")
 
 
 def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: int) -> None:

@@ -15,13 +15,13 @@ from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.results import Store
-from bench.sweep.claims import Claims
+from bench.sweep.alone import alone_in
 from bench.sweep.cluster import collect
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
-from bench.sweep.plan import JobKey, Ledger, Plan, make_plan
+from bench.sweep.plan import Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sigterm import on_sigterm
 
@@ -33,7 +33,7 @@ class Finished:
     folder: Path
     ran: int = 0
     failed: int = 0  # jobs without a result: crashed, failed, timed out
-    elsewhere: int = 0  # jobs that other processes run, or that a cluster goes on with
+    elsewhere: int = 0  # jobs that a cluster goes on with
 
 
 def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placement | None = None) -> Finished:
@@ -47,18 +47,21 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     if placement.executor == "local":
         _refuse_other_hardware(points)
     store.prepare()
-    claims = Claims(store.folder)
     for point in points:
         host_of(point)  # an interpreter that is not there is told now
+    with alone_in(store.folder, console.print):
+        return _run_alone(points, store, console, placement)
+
+
+def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, placement: Placement) -> Finished:
     names = store.names()
     plan = make_plan(points, rows_that_count(points, store.rows(DONE_COLUMNS), here=placement.executor == "local"))
     console.print(announcement(plan, machine.describe().summary), highlight=False, markup=False)
-    sweep = _Sweep(store, plan, claims, names, placement, console)
+    sweep = _Sweep(store, plan, names, placement, console)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = getattr(sweep, placement.executor)(progress)
-    if len(store.names()) >= MANY_FILES and not claims.shared and not elsewhere:
+    if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
-    claims.close()
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere)
 
 
@@ -75,25 +78,21 @@ class _Sweep:
 
     store: Store
     plan: Plan
-    claims: Claims
     names: frozenset[str]
     placement: Placement
     console: Console
 
     def local(self, observer: Observer) -> int:
-        gate = _Gate(self.store, self.claims, self.names, self.plan.ledger)
         ceilings = CeilingKeeper(may_repeat=self.placement.workers == 1)
         for job in self.plan.todo:
             ceilings.ensure(job.run, observer.note)  # before any worker starts: it needs the host to itself
 
         def make_runner(slot: Slot) -> GroupRunner:
-            return GroupRunner(self.store, observer, self.plan.ledger, gate, slot, ceilings)
+            return GroupRunner(self.store, observer, self.plan.ledger, slot, ceilings)
 
         if self.plan.todo:
             run_locally(self.plan.groups, make_runner, self.placement.workers)
-        if gate.elsewhere:
-            self.console.print(f"{gate.elsewhere} jobs were left to another process that works on {self.store.folder}", highlight=False)
-        return gate.elsewhere
+        return 0
 
     def slurm(self, observer: Observer) -> int:
         from bench.sweep import slurm
@@ -119,28 +118,6 @@ class _Sweep:
             with ray.placed(self.plan.groups, self.store, self.plan.ledger, self.placement.params) as tasks:
                 collect(tasks, self.store, self.names, observer, self.plan.ledger)
         return 0
-
-
-@dataclass
-class _Gate:
-    """Lets a job run unless another process runs it, or has run it since the plan was made."""
-
-    store: Store
-    claims: Claims
-    names: frozenset[str]  # of the files that the plan knows
-    ledger: Ledger
-    elsewhere: int = 0
-
-    def __call__(self, job: JobKey) -> bool:
-        if not self.claims.claim(job):
-            self.elsewhere += 1
-            return False
-        status = self.store.status_since(*job, self.names) if self.claims.shared else None
-        if status and status.is_result:
-            self.ledger.statuses[job] = status
-            self.elsewhere += 1
-            return False
-        return True
 
 
 def _interrupt() -> None:

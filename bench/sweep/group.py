@@ -9,15 +9,22 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.config import NoisePolicy, RunConfig
+from bench.frameworks.failure import JobLost
 from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
-from bench.sweep.plan import Job, JobKey, Ledger, predicted_bytes, with_probes, with_retries
+from bench.sweep.plan import Job, Ledger, predicted_bytes, with_probes
 from bench.units import format_bytes
-from bench.worker.resident import JobLost, ResidentWorker, memory_limit_bytes
+from bench.worker.resident import ResidentWorker, memory_limit_bytes
+
+# What an engine says before it touches a device. After anything else the worker is not trusted: memory may be lost,
+# and after an illegal access every later call on that GPU fails, too.
+_HARMLESS = (Status.unsupported, Status.unavailable)
+# Other loads may fail for a reason that passes, as memory that the process before has not given back yet.
+_NOT_TRIED_AGAIN = (*_HARMLESS, Status.timeout, Status.interrupted)
 
 
 class Observer(Protocol):
@@ -29,12 +36,6 @@ class Observer(Protocol):
     def finished(self, job: Job, row: Row) -> None: ...
 
 
-class Claim(Protocol):
-    """Whether a job may run here, asked right before it would."""
-
-    def __call__(self, job: JobKey) -> bool: ...
-
-
 @dataclass
 class GroupRunner:
     """Keeps one worker alive as long as jobs share its load key."""
@@ -42,23 +43,20 @@ class GroupRunner:
     store: Store
     observer: Observer
     ledger: Ledger = field(default_factory=Ledger)
-    may_run: Claim = lambda job: True
     slot: Slot = field(default_factory=Slot)
     ceilings: CeilingKeeper = field(default_factory=CeilingKeeper)
     stopped_by: str | None = None
     _worker: ResidentWorker | None = None
     _loaded_key: str | None = None
-    _noisy_key: JobKey | None = None
     _broken_loads: dict[str, JobLost] = field(default_factory=dict)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Every job gets its row; raises only what keeps rows from being written."""
         try:
-            for job, again in with_retries(with_probes(jobs, self.ledger), self._was_noisy):
+            for job in with_probes(jobs, self.ledger):
                 if self.stopped_by:
                     return
-                if again or self.may_run(job.key):
-                    self._run_one(job)
+                self._run_one(job)
         finally:
             self._recycle()
 
@@ -78,7 +76,6 @@ class GroupRunner:
             outcome = Outcome(Status.interrupted, self.stopped_by)
         row = self._row(job, outcome, started_at, monitor)
         self.store.write(row)
-        self._noisy_key = job.key if row.get("noisy") else None
         self.ledger.record(job, outcome.status)
         self.observer.finished(job, row)
 
@@ -121,7 +118,7 @@ class GroupRunner:
                 monitor.start()
             return Outcome(Status.ok, measurement=worker.measure(job.run, lambda *repeat: self.observer.repeating(job, *repeat)))
         except JobLost as lost:
-            if not lost.worker_lives or lost.status is Status.oom:  # after an oom, memory may stay lost or fragmented
+            if lost.status not in _HARMLESS:
                 self._recycle()
             return Outcome(lost.status, str(lost))
         finally:
@@ -134,26 +131,37 @@ class GroupRunner:
 
         wait_until_quiet(limit_s, say, given_up=lambda: self.stopped_by is not None, cpus=self.slot.cpus)
 
-    def _was_noisy(self, job: Job) -> bool:
-        return job.run.noise is NoisePolicy.retry and job.key == self._noisy_key
-
     def _worker_for(self, job: Job) -> ResidentWorker:
-        """The worker with this job's model. Raises JobLost; a load that failed once is not tried for each point again."""
+        """The worker with this job's model. Raises JobLost; a load that failed twice is not tried for each point again."""
         key = job.run.load_key
         if self._worker and key == self._loaded_key:
             return self._worker
         if key in self._broken_loads:
             raise self._broken_loads[key]
+        try:
+            return self._loaded(job)
+        except JobLost as lost:
+            if lost.status in _NOT_TRIED_AGAIN or self.stopped_by:
+                raise self._broken(key, lost) from lost
+            self.observer.note(f"loading {job.run.model.name} once more: {lost}")
+        try:
+            return self._loaded(job)
+        except JobLost as lost:
+            raise self._broken(key, lost) from lost
+
+    def _loaded(self, job: Job) -> ResidentWorker:
         self._recycle()
         self.observer.loading(job)
         worker = self._worker = ResidentWorker(job.run, self._log(job), self.slot)
-        try:
-            worker.load(job.run)
-        except JobLost as lost:
-            self._broken_loads[key] = JobLost(lost.status, f"while loading: {lost}")
-            raise self._broken_loads[key] from lost
-        self._loaded_key = key
+        if self.stopped_by:  # since before there was a worker to kill
+            raise JobLost(Status.interrupted, self.stopped_by)
+        worker.load(job.run)
+        self._loaded_key = job.run.load_key
         return worker
+
+    def _broken(self, key: str, lost: JobLost) -> JobLost:
+        self._broken_loads[key] = JobLost(lost.status, f"while loading: {lost}")
+        return self._broken_loads[key]
 
     def _log(self, job: Job) -> Path:
         return self.store.folder / "logs" / f"{job.run.framework.name}-{job.run.load_key}.log"

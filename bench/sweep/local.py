@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from bench.host.devices import Slot, devices
 from bench.sweep.group import GroupRunner
@@ -21,9 +21,9 @@ def run_locally(groups: Sequence[Sequence[Job]], make_runner: MakeRunner, worker
     runners = [make_runner(slot) for slot in devices().slots(min(workers, len(groups)), [group[0].run for group in groups])]
     # The kernel ends a worker with the thread that started it, so each runner keeps to one thread of the pool.
     with ThreadPoolExecutor(len(runners), thread_name_prefix="slot") as pool:
-        lanes = [pool.submit(runner.run, _taken(waiting)) for runner in runners]
         try:
-            for lane in lanes:
+            lanes = [pool.submit(runner.run, _taken(waiting)) for runner in runners]
+            for lane in wait(lanes, return_when=FIRST_EXCEPTION).done:
                 lane.result()
         except BaseException as error:  # also when a disk is full: the others must not go on
             reason = "stopped by Ctrl-C or SIGTERM" if isinstance(error, KeyboardInterrupt) else str(error)

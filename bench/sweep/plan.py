@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -120,20 +120,6 @@ def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
     """
     for job in jobs:
         yield from _search(job, ledger) if job.is_search else (job,)
-
-
-def with_retries(jobs: Iterable[Job], was_noisy: Callable[[Job], bool]) -> Iterator[tuple[Job, bool]]:
-    """The jobs, and at the end of each group, while its model is still loaded, those once more that were noisy (True)."""
-    noisy: list[Job] = []
-    group = None
-    for job in jobs:
-        if (job.round, job.run.load_key) != group:
-            yield from ((again, True) for again in noisy)
-            noisy, group = [], (job.round, job.run.load_key)
-        yield job, False
-        if was_noisy(job):
-            noisy.append(job)
-    yield from ((again, True) for again in noisy)
 
 
 def estimated_s(run: RunConfig) -> float:

@@ -16,7 +16,7 @@ from bench.frameworks.base import Framework
 from bench.frameworks.failure import of_exception
 from bench.frameworks.ranks import Ranks
 from bench.host.machine import die_with_parent
-from bench.measure.point import measure
+from bench.measure.point import Measurement, measure
 from bench.roofline import ModelShape
 from bench.worker.protocol import (
     CPUS_VARIABLE,
@@ -27,8 +27,6 @@ from bench.worker.protocol import (
     Load,
     Loaded,
     Measure,
-    Measured,
-    Refused,
     Reply,
 )
 
@@ -54,7 +52,7 @@ class Worker:
             return self._load(request.run) if isinstance(request, Load) else self._measure(request.run)
         except Exception as error:  # the boundary: whatever an engine raises becomes a row
             traceback.print_exc()
-            return Refused(of_exception(error), worker_lives=True)
+            return of_exception(error)
 
     def _load(self, run: RunConfig) -> Loaded:
         started = perf_counter()
@@ -65,9 +63,9 @@ class Worker:
         gc.freeze()  # the loaded model is no garbage: without this, each collection walks all of it
         return Loaded(self._load_s)
 
-    def _measure(self, run: RunConfig) -> Measured:
+    def _measure(self, run: RunConfig) -> Measurement:
         assert self._framework is not None, "Load comes before Measure"
-        return Measured(measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat))
+        return measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat)
 
     def _ask_to_repeat(self, kind: str, number: int, count: int | None) -> None:
         self._connection.send(AboutToRepeat(kind, number, count))
@@ -88,7 +86,7 @@ def main() -> None:
     die_with_parent()
     connection = Connection(int(os.environ.pop(FD_VARIABLE)))
     _confine(os.environ.pop(CPUS_VARIABLE, None), os.environ.pop(MEMORY_VARIABLE, None))
-    Ranks.last_words = lambda failure: connection.send(Refused(failure, worker_lives=False))
+    Ranks.last_words = connection.send
     Worker(connection).serve()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.config import RunConfig
-from bench.frameworks.failure import Failure
+from bench.frameworks.failure import JobLost
 from bench.measure.point import Measurement
 
 # The worker's environment: its end of the socket pair, and what it may use of the host.
@@ -43,18 +43,5 @@ class Go:
     pass
 
 
-@dataclass(frozen=True)
-class Measured:
-    measurement: Measurement
-
-
-@dataclass(frozen=True)
-class Refused:
-    """This job or this load came to nothing."""
-
-    failure: Failure
-    worker_lives: bool
-
-
 Request = Load | Measure | Go
-Reply = Loaded | AboutToRepeat | Measured | Refused
+Reply = Loaded | AboutToRepeat | Measurement | JobLost

@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 
 from bench.config import RunConfig
 from bench.frameworks import environments
-from bench.frameworks.failure import Failure, of_death, oom_kills
+from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import Slot, devices_for
-from bench.measure.point import Measurement
+from bench.measure.point import Measurement, OnRepeat
 from bench.results import Status
 from bench.worker.protocol import (
     CPUS_VARIABLE,
@@ -28,22 +27,9 @@ from bench.worker.protocol import (
     Load,
     Loaded,
     Measure,
-    Measured,
-    Refused,
     Reply,
     Request,
 )
-
-OnRepeat = Callable[[str, int, int | None], None]
-
-
-class JobLost(Exception):
-    """A job that came to nothing, with the status of its row."""
-
-    def __init__(self, status: Status, error: str, *, worker_lives: bool = False) -> None:
-        super().__init__(error)
-        self.status = status
-        self.worker_lives = worker_lives
 
 
 class ResidentWorker:
@@ -84,8 +70,8 @@ class ResidentWorker:
         while isinstance(reply, AboutToRepeat):
             on_repeat(reply.kind, reply.number, reply.count)
             reply = self._ask(Go(), deadline)
-        assert isinstance(reply, Measured), reply
-        return reply.measurement
+        assert isinstance(reply, Measurement), reply
+        return reply
 
     def close(self) -> None:
         """End the worker: an idle one leaves by itself when the connection closes, a busy one is killed."""
@@ -110,18 +96,17 @@ class ResidentWorker:
             reply: Reply = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._lost() from error
-        if isinstance(reply, Refused):
-            raise self._job_lost(reply.failure, reply.worker_lives)
+        if isinstance(reply, JobLost):
+            raise self._located(reply)
         return reply
 
     def _lost(self) -> JobLost:
         """The worker died."""
         self._end(grace_s=0.2)  # a dying process may still be on its way out, and its own exit code tells more
-        return self._job_lost(of_death("the worker", self._process.returncode, self._oom_kills), lives=False)
+        return self._located(of_death("the worker", self._process.returncode, self._oom_kills))
 
-    def _job_lost(self, failure: Failure, lives: bool) -> JobLost:
-        where = f"; its output is in {self._log}" if failure.status is Status.crashed else ""
-        return JobLost(failure.status, failure.error + where, worker_lives=lives)
+    def _located(self, lost: JobLost) -> JobLost:
+        return JobLost(lost.status, f"{lost}; its output is in {self._log}") if lost.status is Status.crashed else lost
 
     def _end(self, grace_s: float = 0.0) -> None:
         with suppress(subprocess.TimeoutExpired):

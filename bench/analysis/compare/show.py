@@ -126,7 +126,7 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
         lines.append("One round does not show how much runs differ: only large changes count. Measure with rounds=5 for small ones.")
     if "noisy" in notes:
         lines.append(
-            "~: the host was noisy there, so that no difference counts; measure with noise=wait or noise=retry, or pass --trust-noisy."
+            "~: the host was noisy there, so that no difference counts; measure with noise=wait or more rounds, or pass --trust-noisy."
         )
     if not matched.interleaved and "one round" not in notes and matched.round_s < APART_S:
         lines.append(

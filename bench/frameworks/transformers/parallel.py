@@ -48,9 +48,6 @@ class Parallel:
         tokens: Tokens = results[0][0]
         return tokens
 
-    def unload(self) -> None:
-        self._ranks.stop()
-
     def describe(self) -> dict[str, Any]:
         told = self._ranks.call("describe")
         n_devices = 1 if told[0]["device"] == "cpu" else self._tp
