@@ -14,10 +14,11 @@ from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.hf import Settings
 from bench.host import ceilings, machine
 from bench.host.ceilings import CeilingKeeper, DeviceCeilings, HostCeilings, NoCeilings
-from bench.measure.limits import limits
+from bench.measure.limits import limits, routing_marks
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of
-from tests.test_roofline import LLAMA
+from tests.nvml import fake_nvml
+from tests.test_roofline import LLAMA, QWEN_MOE
 
 CPU = DeviceCeilings("cpu", 2, 2e9, 1e9, {"fp32": 1e12}, 0)
 
@@ -52,6 +53,22 @@ def test_the_best_of_two_measurements_counts() -> None:
     best = CPU.best_of(busy)
     assert (best.read_bytes_per_s, best.copy_bytes_per_s) == (2e9, 3e9)
     assert best.flops_per_s == {"fp32": 2e12, "bf16": 1.0}
+
+
+def test_what_was_seen_of_another_device_is_kept() -> None:
+    gpu = DeviceCeilings("NVIDIA H100", None, 3e12, 3e12, {"bf16": 8e14}, 50_000_000)
+    best = HostCeilings("now", (CPU,)).best_of(HostCeilings("before", (CPU, gpu)))
+    assert [device.device for device in best.devices] == ["cpu", "NVIDIA H100"]
+
+
+def test_kept_ceilings_that_lack_the_device_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, said = keeper_that_measures(monkeypatch)
+    monkeypatch.setattr(ceilings, "cached", lambda host: HostCeilings("before", (CPU,)))
+    keeper.ensure(run(), said.append)
+    assert said == []
+    with fake_nvml(monkeypatch):
+        CeilingKeeper().ensure(run(), said.append)
+    assert len(said) == 1
 
 
 def keeper_that_measures(monkeypatch: pytest.MonkeyPatch, may_repeat: bool = True) -> tuple[CeilingKeeper, list[str]]:
@@ -154,3 +171,9 @@ def test_provenance_tells_what_explains_a_number() -> None:
     host = machine.describe()
     assert host.details["affinity"]
     assert machine._ranges([0, 1, 2, 5]) == "0-2,5"
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(None, False), (0.15, False), (0.6, True)])
+def test_lopsided_experts_are_remarked(share: float | None, flagged: bool) -> None:
+    measurement = replace(seen(1.0), shape=shape_of(QWEN_MOE), engine={"busiest_expert": share})
+    assert bool(routing_marks(measurement)) is flagged

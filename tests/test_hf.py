@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bench.config import Dtype, GenerationConfig
+from bench.config import Dtype, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
 from bench.frameworks.failure import JobLost
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
 from bench.frameworks.transformers.pretrained import explained
 from bench.frameworks.transformers.quantize import Quantization
-from bench.measure.point import measure
+from bench.measure.point import Measurement, measure
 from bench.measure.workload import prompts_for
 from bench.results import Status
 from tests.conftest import Command
@@ -253,3 +253,30 @@ def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
 
 def test_a_pretrained_model_without_a_path_says_what_to_set(bench_run: Command) -> None:
     assert "set model.path to a hub id or a local folder" in bench_run("model=pretrained").stderr
+
+
+def test_nothing_of_the_point_before_is_left_when_the_next_one_starts() -> None:
+    engine = loaded(point(hf(cache=Cache.static)))
+    lengths = []
+    for new_tokens in (40, 4):
+        engine.prepare(point(hf(cache=Cache.static)))
+        engine.generate(PROMPTS, new_tokens, lambda at_s=None: None)
+        lengths.append(engine._model._cache.max_cache_len)
+    assert lengths[1] < lengths[0]
+
+
+def test_the_routing_of_experts_is_looked_at_and_flagged_where_it_is_lopsided() -> None:
+    engine = loaded(point(hf(), SMALL["mixtral"]))
+    assert engine.describe()["busiest_expert"] is None
+    generated(engine)
+    even = engine.describe()["busiest_expert"]
+    assert 1 / 4 <= even <= 1 / 2  # two of four for each token
+    for name, parameter in engine._model.named_parameters():
+        if "gate.weight" in name:
+            parameter.data[1:] = 0  # every token's first choice is now the same or a tie
+    seen = measured_here(engine, point(hf(), SMALL["mixtral"]))
+    assert seen.engine["busiest_expert"] > even
+
+
+def measured_here(engine: Any, run: RunConfig) -> Measurement:
+    return measure(run, engine, engine._shape, load_s=0.0, on_repeat=lambda *_: None)

@@ -63,9 +63,10 @@ def refuse(shape: ModelShape | None, settings: Settings, config: Any) -> None:
     tp = settings.tp
     if tp == 1:
         return
-    if shape is None or shape.family not in FAMILIES:
+    family = shape.family if shape else config.model_type
+    if shape is None or family not in FAMILIES:
         raise Unsupported(
-            f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {config.model_type}, "
+            f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {family}, "
             f"only for {', '.join(FAMILIES)}; use framework.tp=1, or framework=hf with its tp_plan=auto"
         )
     if shape.family == "falcon" and not config.new_decoder_architecture:
@@ -100,7 +101,8 @@ class Shard:
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
-        return generate(self._model, prompts, new_tokens, on_step, self._run.generation)
+        on_each = on_step if self._run.measure.token_times else None
+        return generate(self._model, prompts, new_tokens, on_each, self._run.generation)
 
     def describe(self) -> dict[str, Any]:
         import deepspeed

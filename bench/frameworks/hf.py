@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Optional
 
+import numpy as np
+
 from bench.config import FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
@@ -14,6 +16,7 @@ from bench.frameworks.transformers import decode_loop, models, tp_plan
 from bench.frameworks.transformers.generate import generate
 from bench.frameworks.transformers.parallel import Parallel, enter
 from bench.frameworks.transformers.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
+from bench.frameworks.transformers.routing import busiest_share
 from bench.roofline import ModelShape
 
 
@@ -98,6 +101,7 @@ class HuggingFace:
         self._store, self._rank = store, rank
         self._model: Any = None
         self._draft: Any = None
+        self._last: tuple[Tokens, Tokens] | None = None  # prompts and what was generated
 
     def load(self) -> ModelShape | None:
         models.quiet()
@@ -111,7 +115,7 @@ class HuggingFace:
             return models.shape_from(config, self._n_params)
         self._model = models.build(self._run.model, self._device, self._run.seed, **options)
         self._n_params = models.count(self._model)
-        shape = models.shape_from(self._model.config, self._n_params)
+        self._shape = models.shape_from(self._model.config, self._n_params)
         if self._settings.quantization is not Quantization.none:
             quantize(self._model, self._settings.quantization, self._device)
         if self._settings.draft:
@@ -120,7 +124,7 @@ class HuggingFace:
             import torch
 
             self._model.forward = torch.compile(self._model.forward)
-        return shape
+        return self._shape
 
     def prepare(self, run: RunConfig) -> None:
         import torch
@@ -129,13 +133,21 @@ class HuggingFace:
             decode_loop.refuse(run.generation)
         if self._draft is not None and (run.batch_size > 1 or run.generation.num_beams > 1):
             raise Unsupported("a draft helps one sequence without beams; set batch_size=1 and num_beams=1, or unset framework.draft")
+        # What the point before left behind must not decide how fast this one is: a static cache of its length, graphs compiled for it.
+        vars(self._model).pop("_cache", None)
+        if self._settings.compile:
+            torch._dynamo.reset()
         self._run = run
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         if self._settings.loop is Loop.decode_loop:
-            return decode_loop.decode(self._model, prompts, new_tokens, on_step, self._settings.cache is Cache.static)
-        return generate(self._model, prompts, new_tokens, on_step, self._run.generation, **self._options(self._run.generation))
+            tokens = decode_loop.decode(self._model, prompts, new_tokens, on_step, self._settings.cache is Cache.static)
+        else:
+            on_each = on_step if self._run.measure.token_times else None
+            tokens = generate(self._model, prompts, new_tokens, on_each, self._run.generation, **self._options(self._run.generation))
+        self._last = prompts, tokens
+        return tokens
 
     def describe(self) -> dict[str, Any]:
         import transformers
@@ -147,7 +159,14 @@ class HuggingFace:
             "attention": self._model.config._attn_implementation,
             "weight_bytes": sum(stored_bytes(models.held(parameter.data)) for parameter in self._model.parameters()),
         }
-        return told if self._settings.tp == 1 else {**told, "shard_params": models.count(self._model)}
+        if self._settings.tp > 1:
+            return {**told, "shard_params": models.count(self._model)}
+        return {**told, "busiest_expert": self._busiest_expert()}
+
+    def _busiest_expert(self) -> float | None:
+        if self._last is None or self._shape is None or self._shape.experts is None:
+            return None
+        return busiest_share(self._model, np.concatenate(self._last, axis=1), self._shape.experts.active)
 
     def _options(self, generation: GenerationConfig) -> dict[str, Any]:
         """Keywords of `generate`: without disable_compile, it compiles on GPUs unasked as soon as the cache is static."""

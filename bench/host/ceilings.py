@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import BenchError
+from bench.host.devices import Slot, devices_for
 from bench.host.machine import Machine, cache_folder, child_environment, describe
 
 _TIMEOUT_S = 180
@@ -64,7 +65,8 @@ class HostCeilings:
         return next((found for found in self.devices if found.device == device), None)
 
     def best_of(self, other: HostCeilings) -> HostCeilings:
-        return replace(self, devices=tuple(device.best_of(other.of(device.device) or device) for device in self.devices))
+        missing = [device for device in other.devices if self.of(device.device) is None]
+        return replace(self, devices=(*(device.best_of(other.of(device.device) or device) for device in self.devices), *missing))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,7 +88,9 @@ def measure(host: Machine, before: HostCeilings | None = None, seconds_per_kerne
     """
     command = [sys.executable, "-m", "bench.host.probe", str(seconds_per_kernel)]
     try:
-        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(
+            command, env=child_environment() | Slot().environment, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
+        )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         passes = [_parse({"measured_at": now, "devices": devices}) for devices in json.loads(done.stdout)]
     except subprocess.CalledProcessError as error:
@@ -111,7 +115,8 @@ class CeilingKeeper:
             return
         self._sought = True
         self.known = cached(describe())
-        if self.known is None:
+        gpus = devices_for(run).of(run)
+        if self.known is None or self.known.of(gpus[0].name if gpus else "cpu") is None:
             self._measure(note)
 
     def raised(self, run: RunConfig, note: Callable[[str], None]) -> bool:

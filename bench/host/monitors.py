@@ -130,14 +130,21 @@ class PeakMemory:
     def _processes(self) -> list[Path]:
         return [Path("/proc") / str(pid) for pid in ("self", *self.ranks)]
 
-    def device_bytes(self) -> int | None:
+    def device_bytes(self) -> tuple[int, int] | None:
+        """What torch allocated on this process's GPU, and what it reserved for that; None without one."""
         cuda = _cuda()
-        return int(cuda.max_memory_allocated()) if cuda else None
+        return (int(cuda.max_memory_allocated()), int(cuda.max_memory_reserved())) if cuda else None
 
 
 def _peak_bytes(process: Path) -> int | None:
     line = next((line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM")), None)
     return int(line.split()[1]) * 1024 if line else None
+
+
+def finish_device_work() -> None:
+    """Wait until the GPU of this process has done what it was given, so that the clock shows when."""
+    if cuda := _cuda():
+        cuda.synchronize()
 
 
 def _cuda() -> Any:

@@ -15,7 +15,9 @@ import psutil
 import torch
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_LEAST_BYTES = 256 * 2**20  # of an array that stands for memory
+# Of an array that stands for memory: on a GPU so large that launching a kernel takes no part of the time that counts.
+_LEAST_BYTES = {"cpu": 256 * 2**20, "cuda": 2 * 2**30}
+_LAUNCHES = 8  # of a kernel between two marks on a GPU
 _PASSES = 2  # over all kernels, so that a short disturbance cannot hide a ceiling
 _SIZES = {"cpu": (256, 512, 1024, 2048, 4096), "cuda": (2048, 4096, 8192)}
 
@@ -24,8 +26,14 @@ def main(seconds: float) -> None:
     """`seconds` for each kernel. A ceiling is the best of all tries: whatever disturbs only makes them slower."""
     torch.set_grad_enabled(False)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() and _has_room() else [])]
     print(json.dumps([[_probe(device, seconds / _PASSES) for device in devices] for _ in range(_PASSES)]))
+
+
+def _has_room() -> bool:
+    """Whether an array and its copy fit beside what others hold on the GPU: a smaller one would show its cache instead."""
+    free: int = torch.cuda.mem_get_info()[0]
+    return free > 3 * _LEAST_BYTES["cuda"]
 
 
 def _probe(device: str, seconds: float) -> dict[str, Any]:
@@ -44,8 +52,8 @@ def _probe(device: str, seconds: float) -> dict[str, Any]:
 
 def _array_bytes(device: str, cache_bytes: int) -> int:
     """Large against the caches, small against the memory."""
-    free = torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
-    return max(2**20, min(max(_LEAST_BYTES, 4 * cache_bytes), free // 8))
+    wanted = max(_LEAST_BYTES[device], 4 * cache_bytes)
+    return wanted if device == "cuda" else max(2**20, min(wanted, psutil.virtual_memory().available // 8))
 
 
 def _bandwidth(device: str, size: int, seconds: float) -> tuple[float, float]:
@@ -76,16 +84,29 @@ def _matrix_rate(device: str, dtype: torch.dtype, seconds: float) -> float | Non
 
 
 def _least_s(kernel: Callable[[], object], device: str, seconds: float) -> float:
-    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
-    kernel()
-    finish()
+    timed = _on_gpu_s if device == "cuda" else _on_cpu_s
+    timed(kernel)
     least, end = float("inf"), perf_counter() + seconds
     while perf_counter() < end or least == float("inf"):
-        started = perf_counter()
-        kernel()
-        finish()
-        least = min(least, perf_counter() - started)
+        least = min(least, timed(kernel))
     return least
+
+
+def _on_cpu_s(kernel: Callable[[], object]) -> float:
+    started = perf_counter()
+    kernel()
+    return perf_counter() - started
+
+
+def _on_gpu_s(kernel: Callable[[], object]) -> float:
+    """Of one launch among several, by marks in the stream: neither the launch nor the wait for the end is part of it."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(_LAUNCHES):
+        kernel()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end)) / 1e3 / _LAUNCHES
 
 
 def _cpu_cache_bytes() -> int:

@@ -9,6 +9,8 @@ from bench.host.ceilings import HostCeilings
 from bench.measure.point import Measurement
 from bench.roofline import ModelShape, decode_bytes, mean_context, prefill_flops, seconds_at
 
+_MOST_UNEVEN = 2.0  # times its even share that the busiest expert may get before a row says so
+
 
 def limits(
     run: RunConfig, seen: Measurement, latency_s: float, ttft_s: float | None, tpot_s: float | None, host: HostCeilings | None
@@ -66,6 +68,15 @@ def _against_ceilings(
         "prefill_mfu": prefill / ttft_s / flops_per_s if ttft_s and flops_per_s else None,
         "decode_mbu": memory_bytes_of_step(seen.shape, run, cache_bytes) / tpot_s / bytes_per_s if tpot_s else None,
     }
+
+
+def routing_marks(seen: Measurement) -> list[str]:
+    """A remark where a mixture of experts sends far more to one of them than the formulas, and trained models, do."""
+    share = seen.engine.get("busiest_expert")
+    if not share or seen.shape is None or seen.shape.experts is None or share * seen.shape.experts.count <= _MOST_UNEVEN:
+        return []
+    even = 1 / seen.shape.experts.count
+    return [f"the busiest expert of a layer gets {share:.0%} of its work, where {even:.0%} would be even: trained weights may be slower"]
 
 
 def memory_bytes_of_step(shape: ModelShape, run: RunConfig, cache_bytes: float) -> float:

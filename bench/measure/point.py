@@ -39,7 +39,7 @@ class Measurement:
     spent_s: float  # inside warm-ups and repeats
     around: tuple[Disturbance, ...] = ()  # per repeat: what else happened on the host
     peak_host_bytes: int | None = None
-    peak_device_bytes: int | None = None
+    peak_device_bytes: tuple[tuple[int, int], ...] = ()  # allocated and reserved, rank by rank
     gpus: tuple[str, ...] = ()  # in use: their UUIDs, as far as the driver tells
     engine: dict[str, Any] = field(default_factory=dict)  # what Framework.describe told
 
@@ -67,6 +67,8 @@ def measure(
     repeats = job.repeats("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
+    told = framework.describe()
+    device_peaks = told.pop("device_peaks", None) or [memory.device_bytes()]
     return Measurement(
         latencies_s=tuple(repeat.latency_s for repeat in repeats),
         token_times_s=times if timed_every_step else None,
@@ -76,9 +78,9 @@ def measure(
         spent_s=sum(repeat.latency_s for repeat in (*warmups, *repeats)),
         around=tuple(repeat.around for repeat in repeats),
         peak_host_bytes=memory.host_bytes(),
-        peak_device_bytes=memory.device_bytes(),
+        peak_device_bytes=tuple(peak for peak in device_peaks if peak),
         gpus=tuple(gpu.uuid for gpu in gpus),
-        engine=framework.describe(),
+        engine=told,
     )
 
 

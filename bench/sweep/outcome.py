@@ -20,7 +20,7 @@ from bench.host.machine import COMMAND_VARIABLE, Machine
 from bench.host.monitors import History
 from bench.host.noise import noise
 from bench.intervals import median_interval
-from bench.measure.limits import limits
+from bench.measure.limits import limits, routing_marks
 from bench.measure.point import Measurement
 from bench.measure.stats import marks, median, percentile
 from bench.results import SCHEMA_VERSION, Row, Status
@@ -103,10 +103,13 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "latency_s": latency_s,
         "latency_low_s": low_s,
         "latency_high_s": high_s,
-        "marks": marks(seen.latencies_s),
+        "marks": [*marks(seen.latencies_s), *routing_marks(seen)],
+        "busiest_expert": seen.engine.get("busiest_expert"),
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
-        "peak_device_bytes": seen.peak_device_bytes,
+        "peak_device_bytes": max((allocated for allocated, _ in seen.peak_device_bytes), default=None),
+        "peak_allocated_bytes": [allocated for allocated, _ in seen.peak_device_bytes] or None,
+        "peak_reserved_bytes": [reserved for _, reserved in seen.peak_device_bytes] or None,
         "gpu_uuids": list(seen.gpus) or None,
         "peak_host_bytes": seen.peak_host_bytes,
         "tokens_digest": seen.tokens_digest,

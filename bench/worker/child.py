@@ -16,6 +16,7 @@ from bench.frameworks.base import Framework
 from bench.frameworks.failure import of_exception
 from bench.frameworks.ranks import Ranks
 from bench.host.machine import die_with_parent
+from bench.host.monitors import finish_device_work
 from bench.measure.point import Measurement, measure
 from bench.roofline import ModelShape
 from bench.worker.protocol import (
@@ -58,6 +59,7 @@ class Worker:
         started = perf_counter()
         self._framework = make_framework(run)
         self._shape = self._framework.load()
+        finish_device_work()
         self._load_s = perf_counter() - started
         gc.collect()
         gc.freeze()  # the loaded model is no garbage: without this, each collection walks all of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from bench.config import Device, Dtype, HardwareConfig, ModelConfig, Weights
@@ -93,8 +94,10 @@ def build(model: ModelConfig, device: str, seed: int, **options: Any) -> Any:
     with explained(model):
         if model.weights is Weights.random:
             return build_random(config_of(model), torch_dtype(model.dtype), device, seed, **options)
+        # Straight to the device, where accelerate lets transformers do so: else a copy of the whole model lies in host memory first.
+        where = {"device_map": {"": device}} if importlib.util.find_spec("accelerate") else {}
         loaded = AutoModelForCausalLM.from_pretrained(
-            model.path, dtype=torch_dtype(model.dtype), trust_remote_code=model.trust_remote_code, **options
+            model.path, dtype=torch_dtype(model.dtype), trust_remote_code=model.trust_remote_code, **where, **options
         )
         return loaded.to(device).eval()
 

@@ -7,7 +7,6 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +15,7 @@ from bench.errors import Unavailable, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.ranks import Ranks
 from bench.frameworks.transformers import models
+from bench.host.monitors import PeakMemory
 from bench.roofline import ModelShape
 
 MakeShard = Callable[[str, int], Framework]
@@ -31,9 +31,11 @@ class Parallel:
     def load(self) -> ModelShape | None:
         """`refuse` raises Unsupported before any rank is started."""
         self._refuse()
-        with tempfile.TemporaryDirectory(prefix="bench-ranks-") as meeting:
-            self._ranks = Ranks(partial(_Member, partial(self._make_shard, str(Path(meeting) / "store"))), self._tp)
-            shapes: list[ModelShape | None] = self._ranks.call("load")
+        # Collectives may look into it as long as they live. It has no name in any folder, so that no death leaves it behind.
+        self._meeting = tempfile.TemporaryFile()  # noqa: SIM115
+        store = f"/proc/{os.getpid()}/fd/{self._meeting.fileno()}"
+        self._ranks = Ranks(partial(_Member, partial(self._make_shard, store)), self._tp)
+        shapes: list[ModelShape | None] = self._ranks.call("load")
         return shapes[0]
 
     def prepare(self, run: RunConfig) -> None:
@@ -51,7 +53,7 @@ class Parallel:
     def describe(self) -> dict[str, Any]:
         told = self._ranks.call("describe")
         n_devices = 1 if told[0]["device"] == "cpu" else self._tp
-        return {**told[0], "n_devices": n_devices, "shard_params": [each["shard_params"] for each in told]}
+        return {**told[0], "n_devices": n_devices, **{key: [each[key] for each in told] for key in ("shard_params", "device_peaks")}}
 
 
 class _Member:
@@ -59,7 +61,14 @@ class _Member:
 
     def __init__(self, make_shard: Callable[[int], Framework], rank: int) -> None:
         self._engine = make_shard(rank)
-        self.load, self.prepare, self.describe = self._engine.load, self._engine.prepare, self._engine.describe
+        self.load, self._memory = self._engine.load, PeakMemory()
+
+    def prepare(self, run: RunConfig) -> None:
+        self._engine.prepare(run)
+        self._memory.reset()
+
+    def describe(self) -> dict[str, Any]:
+        return {**self._engine.describe(), "device_peaks": self._memory.device_bytes()}
 
     def generate(self, prompts: Tokens, new_tokens: int) -> tuple[Tokens, list[float]]:
         stamps: list[float] = []  # perf_counter counts from one moment for all processes of a host
@@ -90,10 +99,15 @@ def refuse_devices(run: RunConfig, tp: int) -> None:
 
 
 def enter(run: RunConfig, tp: int, rank: int) -> str:
-    """Take this rank's share of the threads; returns its device."""
+    """Take this rank's share of the threads, and its device, whose name it returns."""
+    import torch
+
     device = models.device_for(run.hardware.device, run.model.dtype)
     models.use_threads(run.hardware, tp if device == "cpu" else 1)
-    return f"cuda:{rank}" if device == "cuda" and tp > 1 else device
+    if device == "cpu" or tp == 1:
+        return device
+    torch.cuda.set_device(rank)  # else the first GPU would hold a context of every rank
+    return f"cuda:{rank}"
 
 
 def tell_rank(tp: int, rank: int) -> None:

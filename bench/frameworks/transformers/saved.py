@@ -1,10 +1,11 @@
-"""What engines that only read files are given: models made once, kept in the cache, and found again."""
+"""What engines that only read files are given: models made once, kept in the cache, found again, and given up for newer ones."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from bench.host.machine import cache_folder
 
 # Raise it when the same seed gives other weights than before.
 _WEIGHTS_VERSION = 1
+_MOST_BYTES = 64 * 2**30  # of all of them together
+_IN_USE_S = 3600.0  # a folder that was asked for so recently may still be read
 
 
 def folder_of(model: ModelConfig, seed: int) -> Path:
@@ -45,6 +48,7 @@ def made_once(kind: str, name: str, what: Mapping[str, Any], write: Callable[[Pa
     """
     path = cache_folder() / kind / name.format(hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12])
     if path.exists():
+        os.utime(path)  # when it was last asked for
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{os.getpid()}-{path.name}")
@@ -55,7 +59,22 @@ def made_once(kind: str, name: str, what: Mapping[str, Any], write: Callable[[Pa
         if not path.exists():  # else another worker was faster
             raise
     finally:
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished)
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
+    _give_up_oldest(path.parent)
     return path
+
+
+def _give_up_oldest(cache: Path) -> None:
+    """Remove what was not asked for longest, until the rest is small enough, and what a killed process left unfinished."""
+    made = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime)
+    sizes = {path: sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file()) for path in made}
+    total = sum(sizes.values())
+    for path in made:
+        idle = time.time() - path.stat().st_mtime > _IN_USE_S
+        if idle and (total > _MOST_BYTES or path.name.startswith(".")):
+            _remove(path)
+            total -= sizes[path]
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

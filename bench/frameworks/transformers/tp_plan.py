@@ -41,8 +41,12 @@ def join(tp: int, rank: int, store: str) -> None:
     import torch
 
     tell_rank(tp, rank)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, init_method=f"file://{store}", rank=rank, world_size=tp)
+    where: dict[str, Any] = {"init_method": f"file://{store}", "rank": rank, "world_size": tp}
+    if torch.cuda.is_available():  # with its device, NCCL connects now, and not in the first repeat
+        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", rank), **where)
+    else:
+        torch.distributed.init_process_group("gloo", **where)
+    torch.distributed.barrier()
 
 
 def build(run: RunConfig, **options: Any) -> Any:

@@ -35,7 +35,7 @@ def build_empty(config: Any, dtype: torch.dtype, **options: Any) -> Any:
 def fill(tensor: torch.Tensor, name: str, seed: int, config: Any) -> torch.Tensor:
     """Fill the whole parameter of this name: matrices with a normal distribution, biases with 0, norm scales with 1.
 
-    The values depend on the name and the seed alone, so that every engine gets the same model.
+    The values depend on the name and the seed alone, so that every engine gets the same model on every device.
     """
     if tensor.dim() >= 2:
         std = getattr(config, "initializer_range", None) or 0.02
@@ -48,8 +48,8 @@ def fill(tensor: torch.Tensor, name: str, seed: int, config: Any) -> torch.Tenso
 def _fill_matrix(tensor: torch.Tensor, seed: int, std: float) -> None:
     flat = tensor.view(-1)
     length = min(flat.numel(), _BLOCK)
-    generator = torch.Generator(device=tensor.device).manual_seed(seed)
-    block = torch.empty(length, device=tensor.device).normal_(0, std, generator=generator).to(tensor.dtype)
+    # On the CPU, whatever the device: each kind of device has other random numbers for the same seed.
+    block = torch.empty(length).normal_(0, std, generator=torch.Generator().manual_seed(seed)).to(tensor.device, tensor.dtype)
     whole = flat.numel() // length
     flat[: whole * length].view(whole, length).copy_(block)
     flat[whole * length :].copy_(block[: flat.numel() - whole * length])
