@@ -156,6 +156,8 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
     }
     if any(sizes[name] is None for name in ("layers", "hidden", "heads", "vocab")) or not _KNOWN_LAYERS.issuperset(_kinds(architecture)):
         return None
+    if architecture.get("n_routed_experts") or architecture.get("kv_lora_rank"):
+        return None  # DeepSeek's experts and compressed keys: sizes under other names, and other formulas
     family = str(architecture.get("model_type", "unknown"))
     hidden, heads = int(sizes["hidden"]), int(sizes["heads"])
     kv_heads = (

@@ -14,9 +14,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import RunConfig, Weights, require_path
+from bench.config import PromptSource, RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownSetting
-from bench.frameworks.transformers.pretrained import architecture_in
+from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, architecture_in, lacks_tokenizer, name_of
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -31,11 +31,24 @@ def to_run_config(task: DictConfig) -> RunConfig:
     if task.model.weights is Weights.pretrained:  # it brings its own architecture: the checks and the plan are to see that one
         require_path(task.model.path)  # now: without it, a name that is made of the path cannot be resolved
         task.model.architecture = architecture_in(task.model.path)
+        if OmegaConf.is_missing(task.model, "name"):
+            task.model.name = name_of(task.model.path)
     if missing := sorted(OmegaConf.missing_keys(task)):
         raise InvalidSetting(missing[0], "???", f"has no value; set {missing[0]}=... on the command line or in your YAML")
     run = OmegaConf.to_object(task)
     assert isinstance(run, RunConfig)
+    _refuse_text_without_tokenizer(run)
     return run
+
+
+def _refuse_text_without_tokenizer(run: RunConfig) -> None:
+    model, needs_none = run.model, run.data.source is PromptSource.random
+    if needs_none or model.tokenizer or model.weights is Weights.random or not lacks_tokenizer(str(model.path)):
+        return
+    files = ", ".join(TOKENIZER_FILES)
+    raise InvalidSetting(
+        "data.source", run.data.source, f"{model.path} has no tokenizer ({files}); save one there, set model.tokenizer, or use data=random"
+    )
 
 
 class Composer:

@@ -14,7 +14,7 @@ from bench.config import DataConfig, ModelConfig, PromptSource, RunConfig, Weigh
 from bench.data import embedded_tokenizer
 from bench.errors import InvalidSetting
 from bench.frameworks.base import Tokens
-from bench.frameworks.transformers import gguf_header
+from bench.frameworks.transformers import models
 
 Prompts = Callable[[str, int], Tokens]
 """The prompts of ("warm-up" or "repeat", number): int64 [batch, prompt_tokens].
@@ -87,15 +87,17 @@ def _without(vocab: int, special: frozenset[int]) -> NDArray[np.int64]:
 
 
 def _ordinary_tokens(run: RunConfig) -> NDArray[np.int64]:
-    """Every token id that the prompts may hold."""
-    architecture = run.model.architecture
-    brings_its_own = run.model.weights is Weights.pretrained and not gguf_header.is_gguf(run.model.path)
-    if brings_its_own or "vocab_size" not in architecture:
-        tokenizer = _tokenizer(_tokenizer_name(run.model), run.model.trust_remote_code)
-        return _without(len(tokenizer), frozenset(tokenizer.all_special_ids))
-    named = (architecture.get(f"{kind}_token_id") for kind in ("bos", "eos", "pad", "unk"))
-    special = frozenset(token for token in (0, *named) if token is not None)  # 0 is special in nearly every vocabulary
-    return _without(int(architecture["vocab_size"]), special)
+    """Every token id that the prompts may hold: the model's vocabulary without the special ones that its config names."""
+    sizes = run.model.architecture
+    if "vocab_size" not in sizes:  # a family's default, a model from the hub, or one that also sees or hears
+        config = models.config_of(run.model)
+        sizes = {**config.to_dict(), **config.get_text_config().to_dict()}
+    if not isinstance(vocab := sizes.get("vocab_size"), int) or vocab < 1:
+        raise InvalidSetting("model.architecture.vocab_size", vocab, "random prompts need the number of tokens; set it, or use data=prose")
+    named = [token for key, token in sizes.items() if key.endswith("_token_id")]
+    special = {token for each in named for token in (each if isinstance(each, list) else [each]) if isinstance(token, int)}
+    allowed = _without(vocab, frozenset({0} | special))  # 0 is special in nearly every vocabulary
+    return allowed if allowed.size else np.arange(vocab, dtype=np.int64)
 
 
 def _tokenizer_name(model: ModelConfig) -> str | None:

@@ -15,7 +15,8 @@ from bench.errors import Unavailable, Unsupported
 from bench.frameworks.transformers import gguf_header
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.gguf")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_HUB_SNAPSHOT = re.compile(r"models--(.+)--(.+)/snapshots/[^/]+$")  # how the hub's cache names its folders
 
 
 def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
@@ -36,10 +37,24 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
             f"model.path={path}: the folder has a config.json, but no weights ({', '.join(WEIGHT_FILES)}); "
             "put them there, or use model.weights=random"
         )
-    if needs_tokenizer and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if needs_tokenizer and lacks_tokenizer(path):
         raise Unavailable(
-            f"model.path={path}: the folder has no tokenizer ({', '.join(_TOKENIZER_FILES)}); save one there, or set model.tokenizer"
+            f"model.path={path}: the folder has no tokenizer ({', '.join(TOKENIZER_FILES)}); save one there, or set model.tokenizer"
         )
+
+
+def lacks_tokenizer(path: str) -> bool:
+    """Whether this is a local folder without one. Nobody knows of a hub id before it is asked for."""
+    return Path(path).is_dir() and not any((Path(path) / name).is_file() for name in TOKENIZER_FILES)
+
+
+def name_of(path: str) -> str:
+    """A model's name: the hub's id, or the name of its folder or file."""
+    if not Path(path).exists():
+        return path
+    folder = Path(path).resolve()
+    snapshot = _HUB_SNAPSHOT.search(str(folder))
+    return "/".join(snapshot.groups()) if snapshot else folder.name.removesuffix(".gguf")
 
 
 def architecture_in(path: str | None) -> dict[str, Any]:
@@ -47,10 +62,10 @@ def architecture_in(path: str | None) -> dict[str, Any]:
     try:
         if gguf_header.is_gguf(path):
             return gguf_header.architecture(str(path))
-        architecture: dict[str, Any] = json.loads((Path(path or "") / "config.json").read_text())
+        architecture = json.loads((Path(path or "") / "config.json").read_text())
     except (OSError, ValueError, Unsupported):
         return {}
-    return architecture
+    return architecture if isinstance(architecture, dict) else {}
 
 
 def folder_of(model: ModelConfig) -> Path:

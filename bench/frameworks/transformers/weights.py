@@ -18,6 +18,8 @@ def build_random(config: Any, dtype: torch.dtype, device: str, seed: int = 0, **
     model = build_empty(config, dtype, **options)
     model.to_empty(device=device)
     model.tie_weights()
+    for buffer in model.buffers():  # a table of expert numbers would send tokens to whatever lay in memory
+        buffer.zero_()
     for name, parameter in model.named_parameters():  # each tied parameter once
         fill(parameter.data, name, seed, model.config)
     rebuild_buffers(model)
