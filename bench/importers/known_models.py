@@ -44,4 +44,6 @@ def differences(architecture: Mapping[str, Any], model: KnownModel) -> dict[str,
 def _entries() -> list[KnownModel]:
     files = sorted((CONF / "model").glob("*.yaml"))
     contents: dict[str, Any] = {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
-    return [KnownModel(option, content["name"], content["architecture"]) for option, content in contents.items() if "architecture" in content]
+    return [
+        KnownModel(option, content["name"], content["architecture"]) for option, content in contents.items() if "architecture" in content
+    ]
