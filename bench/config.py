@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Optional
 
 from bench.errors import InvalidSetting
 
+# After a prefill, caches are cold and memory is new: so many steps were seen to take up to six times as long.
+SETTLING_STEPS = 3
+
 # OmegaConf's mark for "must be set"; spelled out so that workers need not import OmegaConf.
 MISSING: Any = "???"
 # num_runs=auto, warmup_runs=auto: measuring decides how many.
@@ -67,6 +70,11 @@ class Order(StrEnum):
     given = "given"  # as the grid lists them
 
 
+class Decode(StrEnum):
+    full = "full"  # every step is measured
+    sampled = "sampled"  # a few windows of steps, which add up to the whole; a tenth of the points also in full, to know the error
+
+
 # The transformers families spell "how many positions" in different ways.
 POSITION_KEYS = ("max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length")
 
@@ -116,6 +124,15 @@ class FrameworkConfig:
         """Of quantised weights; None: the model's dtype's."""
         return None
 
+    @property
+    def one_token_a_step(self) -> bool:
+        """Whether on_step is called once for each token: with a draft, nobody knows beforehand how many a step brings."""
+        return True
+
+    def cache_segment(self, total_tokens: int) -> int:
+        """Tokens by which the KV cache of a sequence of this final length grows at a time: all of them where it is allocated whole."""
+        return 1
+
     def check(self, run: RunConfig) -> None:
         """Raise InvalidSetting for what this framework can never do, judged from the config alone."""
 
@@ -155,6 +172,8 @@ class MeasureConfig:
     token_times: bool = True  # time every token; false: only the whole generation
     system_metrics: bool = False  # sample CPU and memory of the host during the repeats
     interval_s: float = 1.0  # between two samples
+    decode: Decode = Decode.full  # sampled: long generations from a few windows of steps, with an error that is measured
+    window: int = 16  # decode=sampled: steps that are measured at a context
 
 
 @dataclass
@@ -212,6 +231,7 @@ class RunConfig:
         if self.data.source is PromptSource.dataset and not self.data.path:
             raise InvalidSetting("data.path", None, "data=dataset needs one; set data.path to a hub id or a local file")
         self.framework.check(self)
+        _check_sampling(self)
 
     @cached_property
     def point_id(self) -> str:
@@ -221,7 +241,7 @@ class RunConfig:
     @cached_property
     def config_id(self) -> str:
         """Hash of what is measured and how: a row counts as this job's only if it has the same one."""
-        return _digest({**self._point, **self._pick("num_runs", "warmup_runs", "precision", "max_seconds", "measure")})
+        return _digest({**self._point, **self._how()})
 
     @property
     def expected_runs(self) -> int:
@@ -232,6 +252,31 @@ class RunConfig:
     def load_key(self) -> str:
         """Hash of what decides what must be loaded: points that share it share one loaded model."""
         return _digest(self._of_hardware() | self._pick("model", "framework", "seed"))
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def cache_is_whole(self) -> bool:
+        """Whether the KV cache has its final length from the start, so that every step attends to all of it."""
+        return self.framework.cache_segment(self.total_tokens) >= self.total_tokens
+
+    @property
+    def window_tokens(self) -> int:
+        """Tokens that a window generates: the first, those that settle, and steps that make whole segments of the KV cache."""
+        segment = 1 if self.cache_is_whole else self.framework.cache_segment(self.total_tokens)
+        return 1 + SETTLING_STEPS + -(-self.measure.window // segment) * segment
+
+    @cached_property
+    def line_id(self) -> str:
+        """Hash of what points have in common whose steps one set of windows shows: all but their lengths, of which a cache may know."""
+        point = {key: value for key, value in self._point.items() if key not in ("input_tokens", "output_tokens")}
+        total = None if self.framework.cache_segment(self.total_tokens) == 1 else self.total_tokens
+        return _digest({**point, **self._how(), "total_tokens": total})
+
+    def in_full(self) -> RunConfig:
+        return replace(self, measure=replace(self.measure, decode=Decode.full))
 
     def with_batch(self, size: int, *, probe: bool = False) -> RunConfig:
         """The same point at another batch size; a probe only asks whether it completes."""
@@ -247,6 +292,13 @@ class RunConfig:
     def _point(self) -> dict[str, Any]:
         sizes = ("batch_size", "input_tokens", "output_tokens", "seed")
         return self._of_hardware() | self._pick("model", "framework", "generation", "data", *sizes)
+
+    def _how(self) -> dict[str, Any]:
+        """How it is measured. Windows are named only where there are some: whatever is measured in full is one and the same."""
+        measure = dict(self.as_dict["measure"])
+        if self.measure.decode is Decode.full:
+            del measure["decode"], measure["window"]
+        return self._pick("num_runs", "warmup_runs", "precision", "max_seconds") | {"measure": measure}
 
     def _of_hardware(self) -> dict[str, Any]:
         """What the hardware's settings change: its name does not."""
@@ -307,6 +359,19 @@ def _check_counts(run: RunConfig) -> None:
         )
     if run.hardware.threads is not None and run.hardware.threads < 1:
         raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")
+
+
+def _check_sampling(run: RunConfig) -> None:
+    measure, positions = run.measure, run.model.max_positions
+    if measure.window < 4:
+        raise InvalidSetting("measure.window", measure.window, "must be at least 4 steps; fewer tell the clock's scatter")
+    if measure.decode is Decode.full:
+        return
+    if not measure.token_times:
+        raise InvalidSetting("measure.decode", "sampled", "needs the time of each step; leave measure.token_times true, or use decode=full")
+    if positions is not None and run.window_tokens >= positions:
+        problem = f"windows of {run.window_tokens} tokens do not fit into the {positions} positions of {run.model.name}"
+        raise InvalidSetting("measure.window", measure.window, f"{problem}; use fewer steps, or measure.decode=full")
 
 
 def require_path(path: str | None) -> None:

@@ -54,6 +54,13 @@ _SAMPLE = pa.struct(
     ]
 )
 
+_WINDOW = pa.struct(
+    [
+        *(("turn", pa.int32()), ("prompt_tokens", pa.int32()), ("context_tokens", pa.float64())),
+        *(("arrived_s", pa.list_(pa.float64())), ("total_s", pa.float64())),
+    ]
+)
+
 # name, type, meaning; docs and charts read the meanings from here.
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("schema_version", pa.int32(), "version of this schema"),
@@ -65,6 +72,7 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("started_at", pa.timestamp("us", tz="UTC"), "when the job started"),
     ("status", pa.string(), " · ".join(Status)),
     ("error", pa.string(), "the message, where status is not ok"),
+    ("source", pa.string(), "where the times come from: measured (null in older rows), or sampled, from windows of steps"),
     ("model", pa.string(), "as configured"),
     ("model_family", pa.string(), "transformers model_type"),
     ("n_params", pa.int64(), "parameters, counted in the loaded model"),
@@ -95,6 +103,12 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("itl_p50_s", pa.float64(), "inter-token latency: median gap between two steps, over all repeats"),
     ("itl_p90_s", pa.float64(), "90 % of the gaps are shorter"),
     ("itl_p99_s", pa.float64(), "99 % of the gaps are shorter"),
+    (
+        "windows",
+        pa.list_(_WINDOW),
+        "of a sampled row: per turn and prompt length, when each step's tokens were on the host, and the context of the steps that count",
+    ),
+    ("saved_s", pa.float64(), "of a sampled row: what its repeats would have taken, less its share of the windows"),
     ("marks", pa.list_(pa.string()), "what limits the trust in these repeats: few of them, too short for the clock, lopsided experts"),
     ("output_tok_s", pa.float64(), "batch_size × output_tokens / latency_s"),
     ("total_tok_s", pa.float64(), "batch_size × (input_tokens + output_tokens) / latency_s"),

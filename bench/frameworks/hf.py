@@ -64,6 +64,13 @@ class Settings(FrameworkConfig):
         return "torch", "transformers", *(name for name, is_used in used.items() if is_used)
 
     @property
+    def one_token_a_step(self) -> bool:
+        return not self.draft
+
+    def cache_segment(self, total_tokens: int) -> int:
+        return total_tokens if self.cache is Cache.static else 1
+
+    @property
     def reads_every_weight(self) -> bool:
         return self.quantization is Quantization.none and not self.draft
 
@@ -102,6 +109,7 @@ class HuggingFace:
         self._model: Any = None
         self._draft: Any = None
         self._last: tuple[Tokens, Tokens] | None = None  # prompts and what was generated
+        self._cache: Any = None
 
     def load(self) -> ModelShape | None:
         models.quiet()
@@ -137,12 +145,13 @@ class HuggingFace:
         vars(self._model).pop("_cache", None)
         if self._settings.compile:
             torch._dynamo.reset()
-        self._run = run
+        self._run, self._cache = run, None
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         if self._settings.loop is Loop.decode_loop:
-            tokens = decode_loop.decode(self._model, prompts, new_tokens, on_step, self._settings.cache is Cache.static)
+            static_tokens = self._run.total_tokens if self._settings.cache is Cache.static else None
+            tokens = decode_loop.decode(self._model, prompts, new_tokens, on_step, static_tokens)
         else:
             on_each = on_step if self._run.measure.token_times else None
             tokens = generate(self._model, prompts, new_tokens, on_each, self._run.generation, **self._options(self._run.generation))
@@ -174,11 +183,23 @@ class HuggingFace:
 
         options: dict[str, Any] = {"assistant_model": self._draft} if self._draft is not None else {}
         if self._settings.cache is Cache.static and generation.use_cache:
-            options |= {"cache_implementation": "static", "disable_compile": not self._settings.compile}
+            options |= {**self._static_cache(generation), "disable_compile": not self._settings.compile}
         if self._settings.compile:
             options["compile_config"] = everywhere = CompileConfig()
             everywhere._compile_all_devices = True
         return options
+
+    def _static_cache(self, generation: GenerationConfig) -> dict[str, Any]:
+        """A cache as long as this point asks for, kept from repeat to repeat: a window of steps attends to as much as the point's."""
+        from transformers import StaticCache
+
+        if generation.num_beams > 1 or self._draft is not None:
+            return {"cache_implementation": "static"}
+        if self._cache is None:
+            self._cache = StaticCache(config=self._model.config.get_text_config(decoder=True), max_cache_len=self._run.total_tokens - 1)
+        elif self._cache.layers[0].is_initialized:
+            self._cache.reset()
+        return {"past_key_values": self._cache}
 
     def _load_draft(self, path: str) -> Any:
         model = ModelConfig(name=path, weights=Weights.pretrained, path=path, dtype=self._run.model.dtype)

@@ -99,8 +99,8 @@ class LlamaCpp:
         options = lib.llama_context_default_params()
         options.n_seq_max = run.batch_size
         options.n_ctx = run.batch_size * -(-(run.input_tokens + run.output_tokens) // _CELLS) * _CELLS
-        options.n_batch = run.batch_size * run.input_tokens
-        options.n_ubatch = min(self._settings.ubatch, options.n_batch)
+        options.n_batch = run.batch_size * run.total_tokens  # a window of steps may begin with a longer prompt than the point's own
+        options.n_ubatch = min(self._settings.ubatch, run.batch_size * run.input_tokens)
         options.n_threads = options.n_threads_batch = threads
         options.type_k = options.type_v = _GGML_TYPES[self._kv_type()]
         options.kv_unified = False  # each sequence has cells of its own, as attention reads no other's

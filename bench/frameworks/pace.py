@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
+from math import isqrt
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
@@ -50,6 +52,14 @@ class Settings(FrameworkConfig):
     @property
     def packages(self) -> tuple[str, ...]:
         return "torch", "transformers", "amd-pace"
+
+    @property
+    def one_token_a_step(self) -> bool:
+        return not self.spec_config.model_name
+
+    def cache_segment(self, total_tokens: int) -> int:
+        """BMC cuts the final length into about as many segments as each has tokens (pace/llm/attention/contiguous/cache.py)."""
+        return total_tokens // isqrt(total_tokens) if self.kv_cache_type is KVCacheType.BMC else 1
 
     @property
     def reads_every_weight(self) -> bool:
@@ -111,6 +121,7 @@ class Pace:
         search = self._run.generation
         sampling = {"temperature": search.temperature, "top_k": search.top_k, "top_p": search.top_p} if search.do_sample else {}
         ids = torch.from_numpy(prompts)
+        self._cut_cache(prompts.shape[1] + new_tokens)
         out = self._llm.generate(
             BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)}),
             # ignore_eos keeps the greedy fast path, which min_new_tokens would turn off.
@@ -122,6 +133,14 @@ class Pace:
         # A step of a draft can overshoot the length; what is too much is cut, what is too little the caller sees.
         tokens: Tokens = out.output_token_ids[:, prompts.shape[1] : prompts.shape[1] + new_tokens].numpy()
         return tokens
+
+    def _cut_cache(self, tokens: int) -> None:
+        """Let the cache of a generation of so many tokens grow as that of the whole point would: PACE only knows this variable for it."""
+        if "PACE_BMC_NUM_SPLITS" in self._run.hardware.env or self._settings.kv_cache_type is not KVCacheType.BMC:
+            return
+        os.environ.pop("PACE_BMC_NUM_SPLITS", None)
+        if tokens != self._run.total_tokens:
+            os.environ["PACE_BMC_NUM_SPLITS"] = str(max(1, tokens // self._settings.cache_segment(self._run.total_tokens)))
 
     def describe(self) -> dict[str, Any]:
         return {

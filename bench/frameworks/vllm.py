@@ -101,6 +101,7 @@ class Vllm:
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         rows = {str(self._asked + row): row for row in range(len(prompts))}
         self._asked += len(rows)
+        self._sampling.max_tokens = new_tokens  # a window of steps generates fewer than the point
         for name, row in rows.items():
             self._engine.add_request(name, {"prompt_token_ids": prompts[row].tolist()}, self._sampling)
 

@@ -19,6 +19,7 @@ from bench.host.disturbance import Disturbance, HostReader, between
 from bench.host.monitors import PeakMemory
 from bench.measure.clock import Clock, Stopwatch
 from bench.measure.stats import enough_repeats, enough_warmups
+from bench.measure.windows import SampledTimes
 from bench.measure.workload import Prompts, prompts_for
 from bench.roofline import ModelShape
 
@@ -33,7 +34,7 @@ class Measurement:
 
     latencies_s: tuple[float, ...]
     token_times_s: tuple[tuple[float, ...], ...] | None  # per repeat, from the request; None without a per-step hook
-    tokens_digest: str
+    tokens_digest: str | None
     shape: ModelShape | None  # None: a model whose sizes bench/roofline.py does not know
     load_s: float
     spent_s: float  # inside warm-ups and repeats
@@ -42,6 +43,8 @@ class Measurement:
     peak_device_bytes: tuple[tuple[int, int], ...] = ()  # allocated and reserved, rank by rank
     gpus: tuple[str, ...] = ()  # in use: their UUIDs, as far as the driver tells
     engine: dict[str, Any] = field(default_factory=dict)  # what Framework.describe told
+    sampled: SampledTimes | None = None  # None: measured in full
+    remarks: tuple[str, ...] = ()  # what a reader of the row should know
 
 
 class WrongLength(RuntimeError):
@@ -57,14 +60,14 @@ def measure(
     run: RunConfig, framework: Framework, shape: ModelShape | None, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
 ) -> Measurement:
     """Measure one point on a loaded framework. Raises what the engine raises, Unsupported, and WrongLength."""
-    _refuse_too_long(run, shape)
+    refuse_too_long(run, shape)
     framework.prepare(run)
-    ranks, gpus = _ranks(run), _gpus_in_use(run, framework)
-    job = _Job(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, gpus))
+    ranks, gpus = ranks_of(run), gpus_in_use(run, framework)
+    job = Repeats(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, gpus))
     memory = PeakMemory(ranks)
     memory.reset()
-    warmups = job.repeats("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
-    repeats = job.repeats("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
+    warmups = job.some("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
+    repeats = job.some("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
     told = framework.describe()
@@ -85,7 +88,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Repeat:
+class Repeat:
     latency_s: float
     step_s: list[float]
     tokens_digest: str
@@ -93,7 +96,7 @@ class _Repeat:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Repeats:
     """One point on one loaded model: what all its repeats have in common."""
 
     run: RunConfig
@@ -103,15 +106,15 @@ class _Job:
     clock: Clock
     host: HostReader
 
-    def repeats(self, kind: str, count: int | str, enough: Callable[[list[float]], bool]) -> list[_Repeat]:
+    def some(self, kind: str, count: int | str, enough: Callable[[list[float]], bool]) -> list[Repeat]:
         """`count` of them; with auto as many as are enough, judged by their latencies."""
         known = None if isinstance(count, str) else count
-        done: list[_Repeat] = []
+        done: list[Repeat] = []
         while len(done) < known if known is not None else not enough([repeat.latency_s for repeat in done]):
-            done.append(self._repeat(kind, len(done) + 1, known))
+            done.append(self.once(kind, len(done) + 1, known))
         return done
 
-    def _repeat(self, kind: str, number: int, count: int | None) -> _Repeat:
+    def once(self, kind: str, number: int, count: int | None) -> Repeat:
         run = self.run
         batch = self.prompts(kind, number)
         watch = Stopwatch(self.clock)
@@ -124,21 +127,21 @@ class _Job:
         around = between(before, self.host.read())
         if tokens.shape != (run.batch_size, run.output_tokens):
             raise WrongLength((run.batch_size, run.output_tokens), tokens.shape)
-        return _Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
+        return Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
 
 
-def _ranks(run: RunConfig) -> tuple[int, ...]:
+def ranks_of(run: RunConfig) -> tuple[int, ...]:
     """The processes beside this one that do a part of the work."""
     if getattr(run.framework, "tp", 1) == 1:
         return ()
     return tuple(child.pid for child in psutil.Process().children(recursive=True))
 
 
-def _gpus_in_use(run: RunConfig, framework: Framework) -> tuple[Gpu, ...]:
+def gpus_in_use(run: RunConfig, framework: Framework) -> tuple[Gpu, ...]:
     return devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
 
 
-def _refuse_too_long(run: RunConfig, shape: ModelShape | None) -> None:
+def refuse_too_long(run: RunConfig, shape: ModelShape | None) -> None:
     """For a model whose config was not known before it was loaded: an engine may cut the sequences short, or die."""
     needed = run.input_tokens + run.output_tokens
     if shape is not None and shape.max_positions is not None and needed > shape.max_positions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
 from bench.sweep.plan import Plan, make_plan
 from bench.sweep.progress import SweepProgress
+from bench.sweep.sampling import decided, with_lines
 from bench.sweep.sigterm import on_sigterm
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
@@ -55,8 +56,11 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
 
 def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, placement: Placement) -> Finished:
     names = store.names()
-    plan = make_plan(points, rows_that_count(points, store.rows(DONE_COLUMNS), here=placement.executor == "local"))
-    console.print(announcement(plan, machine.describe().summary), highlight=False, markup=False)
+    sampling = decided(points)
+    rows = rows_that_count(sampling.points, store.rows(DONE_COLUMNS), here=placement.executor == "local")
+    plan = make_plan(sampling.points, rows)
+    plan = replace(plan, todo=tuple(with_lines(plan.todo)))
+    console.print(announcement(plan, machine.describe().summary, sampling.summary), highlight=False, markup=False)
     sweep = _Sweep(store, plan, names, placement, console)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = getattr(sweep, placement.executor)(progress)
@@ -131,9 +135,10 @@ def one_folder(points: Sequence[RunConfig]) -> Path:
     return Path(folders[0])
 
 
-def announcement(plan: Plan, host: str) -> str:
+def announcement(plan: Plan, host: str, sampling: str | None = None) -> str:
     if not plan.todo:
         return f"{host}\nnothing left to do: all {plan.done} jobs are done; rerun=all runs them again"
     jobs = f"{len(plan.todo)} jobs to run" if len(plan.todo) != 1 else "1 job to run"
     done = f", {plan.done} already done" if plan.done else ""
-    return f"{host}\n{jobs}{done}, {plan.loads} model load{'s' if plan.loads != 1 else ''}"
+    told = f"\n{sampling}" if sampling else ""
+    return f"{host}\n{jobs}{done}, {plan.loads} model load{'s' if plan.loads != 1 else ''}{told}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,9 @@ from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
+from bench.measure.sampled import Line
 from bench.results import Row, Status, Store
+from bench.sweep.lines import LineKeeper
 from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
 from bench.sweep.plan import Job, Ledger, predicted_bytes, with_probes
 from bench.units import format_bytes
@@ -49,6 +51,7 @@ class GroupRunner:
     _worker: ResidentWorker | None = None
     _loaded_key: str | None = None
     _broken_loads: dict[str, JobLost] = field(default_factory=dict)
+    _lines: LineKeeper = field(default_factory=LineKeeper)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Every job gets its row; raises only what keeps rows from being written."""
@@ -111,19 +114,40 @@ class GroupRunner:
 
     def _measured(self, job: Job, monitor: SystemMonitor | None) -> Outcome:
         try:
-            worker = self._worker_for(job)
+            self._worker_for(job)
             if job.run.noise is NoisePolicy.wait:
                 self._wait_until_quiet(job.run.noise_wait_s)
             if monitor:
                 monitor.start()
-            return Outcome(Status.ok, measurement=worker.measure(job.run, lambda *repeat: self.observer.repeating(job, *repeat)))
+            if job.line and (sampled := self._lines.measurement(job, self._sampled)):
+                return Outcome(Status.ok, measurement=sampled)
+            if self.stopped_by:
+                return Outcome(Status.interrupted, self.stopped_by)
+            seen = self._worker_for(job).measure(job.run, self._repeating(job))
+            return Outcome(Status.ok, measurement=replace(seen, remarks=self._lines.remarks(job)))
         except JobLost as lost:
-            if lost.status not in _HARMLESS:
-                self._recycle()
+            self._recycle_after(lost)
             return Outcome(lost.status, str(lost))
         finally:
             if monitor:
                 monitor.stop()
+
+    def _sampled(self, job: Job, points: Sequence[RunConfig]) -> Line:
+        """The windows of these points. Raises JobLost, also where the model cannot be loaded again."""
+        pruned = [run for run in points if run.prune and self.ledger.ruled_out_by(replace(job, run=run))]
+        possible = [run for run in points if run not in pruned]
+        try:
+            return self._worker_for(job).sample(possible, self._repeating(job))
+        except JobLost as lost:
+            self._recycle_after(lost)
+            raise
+
+    def _repeating(self, job: Job) -> Callable[[str, int, int | None], None]:
+        return lambda *repeat: self.observer.repeating(job, *repeat)
+
+    def _recycle_after(self, lost: JobLost) -> None:
+        if lost.status not in _HARMLESS:
+            self._recycle()
 
     def _wait_until_quiet(self, limit_s: float) -> None:
         def say(reason: str) -> None:

@@ -23,6 +23,7 @@ from bench.intervals import median_interval
 from bench.measure.limits import limits, routing_marks
 from bench.measure.point import Measurement
 from bench.measure.stats import marks, median, percentile
+from bench.measure.windows import SampledTimes
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job, predicted_bytes
 
@@ -94,7 +95,7 @@ def _asked(run: RunConfig) -> Row:
 
 def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
     latency_s = median(seen.latencies_s)
-    token_times = _token_times(seen.token_times_s)
+    token_times = _sampled(seen.sampled) if seen.sampled else _token_times(seen.token_times_s)
     low_s, high_s = median_interval(seen.latencies_s) or (None, None)
     tokens = run.batch_size * run.output_tokens
     return {
@@ -103,7 +104,8 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "latency_s": latency_s,
         "latency_low_s": low_s,
         "latency_high_s": high_s,
-        "marks": [*marks(seen.latencies_s), *routing_marks(seen)],
+        "source": "sampled" if seen.sampled else "measured",
+        "marks": [*marks(seen.latencies_s), *routing_marks(seen), *seen.remarks],
         "busiest_expert": seen.engine.get("busiest_expert"),
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
@@ -129,6 +131,19 @@ def _noise(seen: Measurement) -> Row:
         "noise": reasons,
         "disturbance": [asdict(one) for one in seen.around],
         "energy_j": fmean(energies_j) if energies_j else None,
+    }
+
+
+def _sampled(times: SampledTimes) -> Row:
+    return {
+        "windows": [
+            {"turn": turn, "context_tokens": window.context_tokens, **asdict(window)}
+            for turn, each in enumerate(times.passes)
+            for window in each.windows
+        ],
+        "ttft_s": times.ttft_s,
+        "tpot_s": times.tpot_s,
+        "saved_s": times.saved_s,
     }
 
 

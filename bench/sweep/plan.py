@@ -26,6 +26,7 @@ class Job:
 
     run: RunConfig
     round: int
+    line: tuple[RunConfig, ...] = ()  # with measure.decode=sampled: the points that share its windows, itself among them
 
     @property
     def key(self) -> JobKey:
@@ -33,7 +34,7 @@ class Job:
 
     @cached_property
     def cost_s(self) -> float:
-        return estimated_s(self.run)
+        return estimated_line_s(self.line) / len(self.line) if self.line else estimated_s(self.run)
 
     @property
     def is_search(self) -> bool:
@@ -130,6 +131,15 @@ def estimated_s(run: RunConfig) -> float:
     if shape is None:
         return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))
     return repeats * seconds_at(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes, _FLOPS_PER_S, _BYTES_PER_S)
+
+
+def estimated_line_s(line: Sequence[RunConfig]) -> float:
+    """What the windows of a line cost: some at each prompt length, and a few as long as its largest point."""
+    largest = max(line, key=lambda run: run.total_tokens)
+    starts = {run.input_tokens for run in line}
+    window = largest.window_tokens
+    far_s = estimated_s(replace(largest, input_tokens=largest.total_tokens - window, output_tokens=window))
+    return sum(estimated_s(replace(largest, input_tokens=tokens, output_tokens=window)) for tokens in starts) + far_s / 2
 
 
 def predicted_bytes(run: RunConfig) -> int | None:

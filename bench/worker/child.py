@@ -18,6 +18,7 @@ from bench.frameworks.ranks import Ranks
 from bench.host.machine import die_with_parent
 from bench.host.monitors import finish_device_work
 from bench.measure.point import Measurement, measure
+from bench.measure.sampled import Line, sample
 from bench.roofline import ModelShape
 from bench.worker.protocol import (
     CPUS_VARIABLE,
@@ -29,6 +30,7 @@ from bench.worker.protocol import (
     Loaded,
     Measure,
     Reply,
+    Sample,
 )
 
 
@@ -48,9 +50,11 @@ class Worker:
                 return
             self._connection.send(self._answer(request))
 
-    def _answer(self, request: Load | Measure) -> Reply:
+    def _answer(self, request: Load | Measure | Sample) -> Reply:
         try:
-            return self._load(request.run) if isinstance(request, Load) else self._measure(request.run)
+            if isinstance(request, Load):
+                return self._load(request.run)
+            return self._sample(request.points) if isinstance(request, Sample) else self._measure(request.run)
         except Exception as error:  # the boundary: whatever an engine raises becomes a row
             traceback.print_exc()
             return of_exception(error)
@@ -68,6 +72,10 @@ class Worker:
     def _measure(self, run: RunConfig) -> Measurement:
         assert self._framework is not None, "Load comes before Measure"
         return measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat)
+
+    def _sample(self, points: tuple[RunConfig, ...]) -> Line:
+        assert self._framework is not None, "Load comes before Sample"
+        return sample(points, self._framework, self._shape, self._load_s, self._ask_to_repeat)
 
     def _ask_to_repeat(self, kind: str, number: int, count: int | None) -> None:
         self._connection.send(AboutToRepeat(kind, number, count))

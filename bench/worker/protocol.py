@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.config import RunConfig
 from bench.frameworks.failure import JobLost
 from bench.measure.point import Measurement
+from bench.measure.sampled import Line
 
 # The worker's environment: its end of the socket pair, and what it may use of the host.
 FD_VARIABLE = "BENCH_WORKER_FD"
@@ -22,6 +23,13 @@ class Load:
 @dataclass(frozen=True)
 class Measure:
     run: RunConfig
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Measure the windows that these points share."""
+
+    points: tuple[RunConfig, ...]
 
 
 @dataclass(frozen=True)
@@ -43,5 +51,5 @@ class Go:
     pass
 
 
-Request = Load | Measure | Go
-Reply = Loaded | AboutToRepeat | Measurement | JobLost
+Request = Load | Measure | Sample | Go
+Reply = Loaded | AboutToRepeat | Measurement | Line | JobLost

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import Slot, devices_for
 from bench.measure.point import Measurement, OnRepeat
+from bench.measure.sampled import Line
 from bench.results import Status
 from bench.worker.protocol import (
     CPUS_VARIABLE,
@@ -29,6 +31,7 @@ from bench.worker.protocol import (
     Measure,
     Reply,
     Request,
+    Sample,
 )
 
 
@@ -65,12 +68,22 @@ class ResidentWorker:
         return reply.load_s
 
     def measure(self, run: RunConfig, on_repeat: OnRepeat) -> Measurement:
-        deadline = time.monotonic() + run.timeout_s
-        reply = self._ask(Measure(run), deadline)
+        reply = self._repeated(Measure(run), run.timeout_s, on_repeat)
+        assert isinstance(reply, Measurement), reply
+        return reply
+
+    def sample(self, points: Sequence[RunConfig], on_repeat: OnRepeat) -> Line:
+        """The windows of points that differ in their lengths alone; together they have the time of one job."""
+        reply = self._repeated(Sample(tuple(points)), points[0].timeout_s, on_repeat)
+        assert isinstance(reply, Line), reply
+        return reply
+
+    def _repeated(self, request: Request, timeout_s: float, on_repeat: OnRepeat) -> Reply:
+        deadline = time.monotonic() + timeout_s
+        reply = self._ask(request, deadline)
         while isinstance(reply, AboutToRepeat):
             on_repeat(reply.kind, reply.number, reply.count)
             reply = self._ask(Go(), deadline)
-        assert isinstance(reply, Measurement), reply
         return reply
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ def refuse(generation: GenerationConfig) -> None:
         raise Unsupported("framework.loop=decode_loop decodes greedily with a KV cache; use generation=greedy, or framework.loop=generate")
 
 
-def decode(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, static_cache: bool) -> Tokens:
-    """Generate [batch, new_tokens] greedily.
+def decode(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, static_tokens: int | None) -> Tokens:
+    """Generate [batch, new_tokens] greedily, with a static cache of this many tokens, or a growing one.
 
     On a GPU the steps are queued without waiting for any, each with a mark of its own; the marks are read at the end.
     """
@@ -26,8 +26,7 @@ def decode(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, static
 
     step_ids = torch.from_numpy(prompts).to(model.device)
     out = torch.empty(len(prompts), new_tokens, dtype=torch.long, device=model.device)
-    length = prompts.shape[1] + new_tokens
-    cache = StaticCache(config=model.config, max_cache_len=length) if static_cache else DynamicCache(config=model.config)
+    cache = StaticCache(config=model.config, max_cache_len=static_tokens) if static_tokens else DynamicCache(config=model.config)
     cuda = model.device.type == "cuda"
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(new_tokens)] if cuda else []
     with torch.inference_mode():

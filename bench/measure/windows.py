@@ -1,0 +1,143 @@
+"""Windows of a few decoding steps, and what they say of a whole generation. Pure arithmetic: nothing is measured here."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median
+
+from bench.config import SETTLING_STEPS
+
+_STRAIGHT = 0.01  # a middle context is kept where its steps are off the line between its neighbours by more than this
+_CLOSEST_WINDOWS = 8  # contexts nearer to each other than so many windows are not parted any further
+
+
+@dataclass(frozen=True)
+class Window:
+    """One short generation: when each step's tokens had arrived after a prompt of this length, in seconds from the request."""
+
+    prompt_tokens: int
+    arrived_s: tuple[float, ...]
+    total_s: float
+
+    @property
+    def step_s(self) -> float:
+        """Mean time of the steps that count. The mean: what a rare slow step costs belongs to the sum."""
+        return (self.arrived_s[-1] - self.arrived_s[SETTLING_STEPS]) / len(self._counted)
+
+    @property
+    def typical_step_s(self) -> float:
+        """Median time of these steps, for telling whether a curve bends."""
+        return median(self.arrived_s[i] - self.arrived_s[i - 1] for i in self._counted)
+
+    @property
+    def context_tokens(self) -> float:
+        """Tokens that these steps attended to, on average."""
+        return self.prompt_tokens + fmean(self._counted)
+
+    @property
+    def tail_s(self) -> float:
+        """What generate does after the last token."""
+        return self.total_s - self.arrived_s[-1]
+
+    @property
+    def _counted(self) -> range:
+        return range(SETTLING_STEPS + 1, len(self.arrived_s))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All windows of one line, measured once after the other; far ones may be left out."""
+
+    windows: tuple[Window, ...]
+
+    def at(self, prompt_tokens: int) -> Window | None:
+        return next((window for window in self.windows if window.prompt_tokens == prompt_tokens), None)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the windows of one pass add up to."""
+
+    latency_s: float
+    ttft_s: float
+    last_token_s: float
+
+
+Curve = Sequence[tuple[float, float]]
+"""(context in tokens, seconds of a step), by rising context."""
+
+
+def generations(passes: Sequence[Pass], input_tokens: int, output_tokens: int) -> list[Generation]:
+    """One whole generation for each pass that began one at `input_tokens`."""
+    starts = [(each, start) for each in passes if (start := each.at(input_tokens))]
+    return [_generation(start, curve(passes, each), output_tokens) for each, start in starts]
+
+
+def curve(passes: Sequence[Pass], now: Pass) -> Curve:
+    """Step times as `now` saw them, and by the median of all passes where it did not look."""
+    seen: dict[int, list[Window]] = {}
+    for each in passes:
+        for window in each.windows:
+            seen.setdefault(window.prompt_tokens, []).append(window)
+    ours = {window.prompt_tokens: window.step_s for window in now.windows}
+    knots = ((windows[0].context_tokens, ours.get(tokens, median(one.step_s for one in windows))) for tokens, windows in seen.items())
+    return sorted(knots)
+
+
+def _generation(start: Window, steps: Curve, output_tokens: int) -> Generation:
+    """The start as it was measured, then the sum over all further steps of the step time at that step's context."""
+    first = len(start.arrived_s)
+    further_s = sum(at(steps, start.prompt_tokens + i) for i in range(first, output_tokens))
+    last_token_s = start.arrived_s[-1] + further_s
+    return Generation(last_token_s + start.tail_s, start.arrived_s[0], last_token_s)
+
+
+def at(steps: Curve, context_tokens: float) -> float:
+    """Linear between neighbours; beyond the ends, the end's own value."""
+    place = bisect_left(steps, (context_tokens, 0.0))
+    if place in (0, len(steps)):
+        return steps[min(place, len(steps) - 1)][1]
+    (low, low_s), (high, high_s) = steps[place - 1], steps[place]
+    return low_s + (high_s - low_s) * (context_tokens - low) / (high - low)
+
+
+def bends(low: Window, middle: Window, high: Window) -> bool:
+    """Whether the line between two contexts is off by more than 1 % at the middle one."""
+    ends = ((low.context_tokens, low.typical_step_s), (high.context_tokens, high.typical_step_s))
+    line_s = at(ends, middle.context_tokens)
+    return abs(middle.typical_step_s / line_s - 1) > _STRAIGHT
+
+
+def middles(look: Callable[[int], Window], ends: Sequence[Window]) -> list[int]:
+    """Prompt lengths between these windows where the curve bends. `look` measures a window; what bends is looked at twice."""
+    apart = _CLOSEST_WINDOWS * (len(ends[0].arrived_s) - 1 - SETTLING_STEPS)
+    found: list[int] = []
+    gaps = list(pairwise(ends))
+    while gaps:
+        low, high = gaps.pop()
+        if high.prompt_tokens - low.prompt_tokens < apart:
+            continue
+        place = (low.prompt_tokens + high.prompt_tokens) // 2
+        middle = look(place)
+        if bends(low, middle, high) and bends(low, middle := look(place), high):
+            found.append(place)
+            gaps += [(low, middle), (middle, high)]
+    return found
+
+
+def is_far_turn(number: int) -> bool:
+    """Whether this pass, from 0, also looks where no point starts: such a window gives many steps at the price of a long prefill."""
+    return number % 3 == 0
+
+
+@dataclass(frozen=True)
+class SampledTimes:
+    """What windows say of one point."""
+
+    passes: tuple[Pass, ...]
+    ttft_s: float
+    tpot_s: float
+    saved_s: float  # what its repeats would have taken, less its share of the windows

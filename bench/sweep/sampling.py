@@ -1,0 +1,97 @@
+"""Which points of a sweep are sampled, which are measured in full all the same, and which are measured both ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+
+from bench.config import MAX_BATCH, Decode, RunConfig
+from bench.errors import InvalidSetting
+from bench.sweep.plan import Job
+
+_HELD_OUT = 0.1  # of the sampled points are measured in full, too
+_FEWEST_HELD_OUT = 2
+_GOLDEN = 0.618034  # its multiples, without their whole part, never crowd: the lengths of the held-out points
+
+SHORT = "short ones"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The points of a sweep, each with the way that it is really measured; a held-out one is there twice."""
+
+    points: Sequence[RunConfig]
+    sampled: int = 0
+    held_out: int = 0
+    lines: int = 0
+    in_full: Mapping[str, int] = field(default_factory=dict)  # by the reason
+
+    @property
+    def summary(self) -> str | None:
+        """What the plan says about it."""
+        if not self.sampled and not self.in_full:
+            return None
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.in_full.items())
+        full = f"in full: {reasons}" if reasons else ""
+        if not self.sampled:
+            return f"nothing to sample; {full}"
+        windows = f"{self.lines} set{'s' if self.lines > 1 else ''} of windows"
+        told = f"{self.sampled} points sampled by {windows}, {self.held_out} of them measured in full, too, to know the error"
+        return "; ".join(filter(None, (told, full)))
+
+
+def decided(points: Sequence[RunConfig]) -> Sampling:
+    """Raises InvalidSetting where sampling was asked for, and nothing but short points could ever be sampled here."""
+    reasons = {run.config_id: why_in_full(run) for run in points if run.measure.decode is Decode.sampled}
+    sampled = [run for run in points if run.config_id in reasons and reasons[run.config_id] is None]
+    in_full = Counter(reason for reason in reasons.values() if reason)
+    if reasons and not sampled and SHORT not in in_full:
+        told = ", ".join(f"{count} {reason}" for reason, count in in_full.items())
+        raise InvalidSetting("measure.decode", "sampled", f"cannot sample any point of this sweep: {told}; leave it out, or use full")
+    kept = [run.in_full() if reasons.get(run.config_id) else run for run in points]
+    also = [run.in_full() for run in held_out(sampled)]
+    return Sampling([*kept, *also], len(sampled), len(also), len({run.line_id for run in sampled}), in_full)
+
+
+def why_in_full(run: RunConfig) -> str | None:
+    """Why this point is measured in full although sampling was asked for; None: it is sampled."""
+    if run.batch_size == MAX_BATCH:
+        return "searches for the largest batch"
+    if run.generation.num_beams > 1:
+        return "with beams"
+    if not run.framework.one_token_a_step:
+        return "with a draft or without steps"
+    if run.output_tokens <= 2 * run.window_tokens:
+        return SHORT
+    return None
+
+
+def held_out(sampled: Sequence[RunConfig]) -> list[RunConfig]:
+    """A tenth of these points, at least two: evenly over the batch sizes, and over the lengths at each.
+
+    What is chosen depends on the points alone, so that a sweep that goes on chooses the same.
+    """
+    count = min(len(sampled), max(_FEWEST_HELD_OUT, ceil(_HELD_OUT * len(sampled))))
+    by_batch = sorted(sampled, key=lambda run: (run.load_key, run.batch_size))
+    chosen: dict[str, RunConfig] = {}
+    for i in range(count):
+        batch = by_batch[int((i + 0.5) / count * len(by_batch))]
+        same = [run for run in sampled if (run.load_key, run.batch_size) == (batch.load_key, batch.batch_size)]
+        by_length = sorted((run for run in same if run.config_id not in chosen), key=lambda run: (run.output_tokens, run.input_tokens))
+        left = by_length or [run for run in by_batch if run.config_id not in chosen]
+        run = left[int((i + 1) * _GOLDEN % 1 * len(left))]
+        chosen[run.config_id] = run
+    return list(chosen.values())
+
+
+def with_lines(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs; each sampled one knows the points whose windows it shares."""
+    jobs = list(jobs)
+    lines: dict[tuple[str, int], list[RunConfig]] = {}
+    for job in jobs:
+        if job.run.measure.decode is Decode.sampled:
+            lines.setdefault((job.run.line_id, job.round), []).append(job.run)
+    known = {key: tuple(runs) for key, runs in lines.items()}
+    return [replace(job, line=known[job.run.line_id, job.round]) if job.run.measure.decode is Decode.sampled else job for job in jobs]
