@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.analysis import custom, gallery, style
-from bench.analysis.gallery import Picture
+from bench.analysis import charts, style
+from bench.analysis.charts import Picture
 
 MOST_DRAWINGS = 12  # of a large grid, which has hundreds
 
@@ -29,7 +29,7 @@ class Drawing:
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write it as PNG and SVG."""
-        return gallery.save([self.picture], Path(folder))
+        return charts.save([self.picture], Path(folder))
 
     def _repr_png_(self) -> bytes:
         page = BytesIO()
@@ -40,9 +40,9 @@ class Drawing:
 
 def standard(settings: pd.DataFrame) -> list[Drawing]:
     """The charts that bench-report draws, the ones that most people want first."""
-    return [Drawing(sketch()) for sketch in gallery.standard_sketches(settings)[:MOST_DRAWINGS]]
+    return [Drawing(sketch()) for sketch in charts.standard_sketches(settings)[:MOST_DRAWINGS]]
 
 
 def chart(settings: pd.DataFrame, x: str, y: str, line: Sequence[str] = (), facet: Sequence[str] = (), where: str | None = None) -> Drawing:
     """Any column against any other. Without `line`, whatever else varies gets a line. Raises BenchError where that cannot be drawn."""
-    return Drawing(custom.custom_picture(settings, custom.Question(x, y, tuple(line), tuple(facet), where)))
+    return Drawing(charts.own_picture(settings, charts.Question(x, y, tuple(line), tuple(facet), where)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,10 +20,12 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.folders or options.published):
         parser.error("name a sweep's output folder, or say --published")
-    if len(options.facet) > 2:
-        parser.error("--facet takes one column, or two for rows and columns")
     from rich.console import Console
 
+    if options.folders:
+        from bench.analysis import reporting  # noqa: F401
+
+        gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
     try:
         if options.published:
             _redraw_published(options.out or Path("outputs/published"), Console())
@@ -48,18 +51,18 @@ def show(folder: Path, console: Console, points: Collection[str] | None = None) 
 
 
 def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
-    from bench.analysis import comparison, custom, reporting, summary
+    from bench.analysis import charts, pace, reporting, terminal
     from bench.analysis.settings import pool_rounds, read_jobs
 
     skipped: list[str] = []
-    jobs = read_jobs(options.folders, comparison.HEAVY_COLUMNS if options.compare else (), skipped.append)
+    jobs = read_jobs(options.folders, pace.HEAVY_COLUMNS if options.compare else (), skipped.append)
     if options.format == "markdown":
-        print(summary.markdown(jobs, pool_rounds(jobs)), end="")
+        print(terminal.markdown(jobs, pool_rounds(jobs)), end="")
         return
     if options.x or options.y or options.line or options.facet or options.where:
         axes = options.x or "batch_size", options.y or "latency_s"
-        question = custom.Question(*axes, tuple(options.line), tuple(options.facet), options.where)
-        picture = custom.custom_picture(pool_rounds(jobs), question)
+        question = charts.Question(*axes, tuple(options.line), tuple(options.facet), options.where)
+        picture = charts.own_picture(pool_rounds(jobs), question)
         reporting.write_pictures([picture], out / "charts", out, console)
         return
     settings = reporting.print_tables(jobs, console)
@@ -73,9 +76,9 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
 
 
 def _redraw_published(out: Path, console: Console) -> None:
-    from bench.analysis import references, reporting
+    from bench.analysis import published, reporting
 
-    reporting.write_pictures(references.published_pictures(), out, out, console)
+    reporting.write_pictures(published.published_pictures(), out, out, console)
 
 
 def _default_out(folders: Sequence[Path]) -> Path:

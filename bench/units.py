@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import floor, isfinite, log10
 
-_SECONDS = ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"), (float("inf"), 3600.0, "h"))
-_COUNTS = ((1e3, 1.0, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (float("inf"), 1e9, "B"))
+SECONDS = ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"), (float("inf"), 3600.0, "h"))
+COUNTS = ((1e3, 1.0, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (float("inf"), 1e9, "B"))
 
 
 def format_seconds(seconds: float) -> str:
@@ -14,7 +14,7 @@ def format_seconds(seconds: float) -> str:
         return ""
     if seconds == 0:
         return "0 s"
-    divisor, unit = next((divisor, unit) for limit, divisor, unit in _SECONDS if seconds < limit * 0.9995)
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in SECONDS if seconds < limit * 0.9995)
     return f"{_three_figures(seconds / divisor)} {unit}"
 
 
@@ -22,7 +22,7 @@ def format_count(value: float) -> str:
     """412, 9.00k, 27.8M."""
     if not isfinite(value):
         return ""
-    divisor, unit = next((divisor, unit) for limit, divisor, unit in _COUNTS if abs(value) < limit * 0.9995)
+    divisor, unit = next((divisor, unit) for limit, divisor, unit in COUNTS if abs(value) < limit * 0.9995)
     return f"{_three_figures(value / divisor)}{unit}"
 
 
@@ -31,11 +31,15 @@ def format_rate(tokens_per_s: float) -> str:
 
 
 def format_bytes(size: float) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+    if not isfinite(size):
+        return ""
+    divisor, unit = (2**30, "GiB") if abs(size) >= 2**30 * 0.9995 else (2**20, "MiB")
+    return f"{_three_figures(size / divisor)} {unit}"
 
 
 def _three_figures(value: float) -> str:
+    """9.996 has three as 10.0: rounded first, then written."""
     if value == int(value) and abs(value) < 1000:
         return str(int(value))
-    decimals = max(0, 2 - floor(log10(abs(value)))) if value else 0
-    return f"{value:.{decimals}f}"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.{max(0, 2 - floor(log10(abs(rounded))))}f}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis import html
+from bench.analysis import page
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.results import Row
 from tests import browser as browsers
@@ -20,7 +20,7 @@ EVIL = '<img src=x onerror="document.title=1">'
 
 def page_of(tmp_path: Path, rows: list[Row]) -> Path:
     jobs = read_jobs([synthetic.write(tmp_path, rows)])
-    return html.write_page(jobs, pool_rounds(jobs), tmp_path / "report.html")
+    return page.write_page(jobs, pool_rounds(jobs), tmp_path / "report.html")
 
 
 def big_sweep() -> list[Row]:

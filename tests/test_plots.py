@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.patches import Rectangle
 from rich.console import Console
 
-from bench.analysis import axes, comparison, custom, gallery, style
-from bench.analysis.gallery import Picture
+from bench.analysis import charts, pace, scales, style
+from bench.analysis.charts import Picture
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError
 from bench.report import show
@@ -34,7 +37,7 @@ def settings_of(tmp_path: Path, rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def drawable(tmp_path: Path, rows: list[dict[str, object]]) -> list[Picture]:
-    return [sketch() for sketch in gallery.standard_sketches(settings_of(tmp_path, rows))]
+    return [sketch() for sketch in charts.standard_sketches(settings_of(tmp_path, rows))]
 
 
 def pictures(tmp_path: Path, rows: list[dict[str, object]]) -> dict[str, Picture]:
@@ -68,18 +71,30 @@ def test_the_band_spans_the_interval_and_the_key_says_which_one_it_is(tmp_path: 
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured: median of 9 repeats, band: 95 % interval"]
 
 
-def test_out_of_memory_stands_in_a_lane_of_its_own(tmp_path: Path) -> None:
+def crosses(ax: Axes) -> list[float]:
+    """Where along x."""
+    marks = [
+        mark
+        for mark in ax.collections
+        if isinstance(mark, PathCollection) and not mark.get_offset_transform().contains_branch(ax.transData)
+    ]
+    return sorted(float(x) for mark in marks for x, _ in np.asarray(mark.get_offsets()))
+
+
+def test_out_of_memory_stands_in_a_lane_over_the_data(tmp_path: Path) -> None:
     found = pictures(tmp_path, synthetic.sweep(most_tokens=900))
-    panel, lane = found["batch-LLaMA-7B-hf-in128"].figure().axes
-    crosses = np.asarray(lane.collections[0].get_offsets())
-    assert sorted(crosses[:, 0]) == [4, 8, 8, 8]
-    assert panel.get_xlim()[1] > 8
-    words = found["throughput-LLaMA-7B-hf-in128"].figure().axes[1]
+    [ax] = found["batch-LLaMA-7B-hf-in128"].figure().axes
+    assert crosses(ax) == [4, 8, 8, 8]
+    assert ax.get_xlim()[1] > 8
+    lane = next(patch for patch in ax.patches if isinstance(patch, Rectangle))
+    highest = max(y for line in ax.lines for y in np.asarray(line.get_ydata(), float))
+    assert ax.transAxes.inverted().transform(ax.transData.transform((1, highest)))[1] < lane.get_y()
+    [words] = found["throughput-LLaMA-7B-hf-in128"].figure().axes
     assert any(text.get_text() == "101 output tokens: batch 4, 8" for text in words.texts)
 
 
 def test_frameworks_keep_their_colours_whoever_else_is_there() -> None:
-    alone, together = style.unordered_styles(["pace"]), style.unordered_styles(["hf", "pace", "someone"])
+    alone, together = style.unordered_styles(["pace"]), style.unordered_styles(["hf", "pace", None])
     assert alone[0] == together[1]
     assert len({line.color for line in together}) == 3
 
@@ -96,20 +111,29 @@ def test_frameworks_keep_their_colours_whoever_else_is_there() -> None:
 def test_odd_tables_are_drawn_without_a_warning(tmp_path: Path, grid: dict[str, Any]) -> None:
     rows = synthetic.sweep(repeats=1, **grid)
     found = drawable(tmp_path, rows)
-    assert gallery.save(found, tmp_path / "charts")
+    assert charts.save(found, tmp_path / "charts")
     assert len({picture.chart.name for picture in found}) == len(found)
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
     found = drawable(tmp_path, synthetic.sweep(batch_size=[1, 4]))
-    first, second = gallery.save(found, tmp_path / "a"), gallery.save(found, tmp_path / "b")
+    first, second = charts.save(found, tmp_path / "a"), charts.save(found, tmp_path / "b")
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
 def test_axes_carry_round_values_in_human_units() -> None:
-    assert [format_seconds(tick) for tick in axes.one_two_five(0.08, 12)] == ["100 ms", "200 ms", "500 ms", "1 s", "2 s", "5 s", "10 s"]
-    assert axes.one_two_five(0.01, 100) == [0.01, 0.1, 1.0, 10.0, 100.0]
-    assert axes.uncrowded([1, 2, 3, 4, 5, 6, 7, 8, 512]) == [1, 2, 3, 5, 8, 512]
+    seconds = [format_seconds(tick) for tick in scales.round_values("seconds", 0.08, 12)]
+    assert seconds == [
+        "100 ms",
+        "200 ms",
+        "500 ms",
+        "1 s",
+        "2 s",
+        "5 s",
+        "10 s",
+    ]
+    assert scales.round_values("count", 0.01, 100) == [0.01, 0.1, 1.0, 10.0, 100.0]
+    assert scales.uncrowded([1, 2, 3, 4, 5, 6, 7, 8, 512]) == [1, 2, 3, 5, 8, 512]
 
 
 def test_labels_move_apart_but_no_further_than_needed() -> None:
@@ -124,7 +148,7 @@ def test_panels_stand_for_two_columns_and_missing_ones_stay_empty(tmp_path: Path
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["1xA100", "EPYC", "", ""]
     drawn = [len([line for line in ax.lines if line.get_marker() != "None"]) for ax in figure.axes]
     assert drawn == [2, 2, 2, 0]
-    assert any(text.get_text() == "OOM" for text in figure.axes[0].texts)
+    assert [crosses(ax) for ax in figure.axes] == [[4, 4, 8, 8]] * 3 + [[]]
     assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1
 
 
@@ -136,30 +160,55 @@ def test_a_heat_map_labels_every_cell_and_frames_the_best(tmp_path: Path) -> Non
     assert cells.count("OOM") == (picture.frame["status"] == "oom").sum() == 1
 
 
-def test_any_column_can_be_drawn_against_any_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("column", "caption", "ticks"),
+    [
+        ("itl_p99_s", "Time between tokens, 99th percentile, log scale", ["20 ms", "50 ms"]),
+        ("peak_host_bytes", "Peak host memory, log scale", ["512 MiB", "1 GiB", "2 GiB", "4 GiB"]),
+        ("spent_s", "Time inside warm-ups and repeats, log scale", ["1 s", "10 s", "2 min"]),
+        ("prefill_mfu", "Prefill: share of the measured FLOP/s (MFU)", ["0%", "20%", "40%", "60%", "80%"]),
+        ("energy_j", "Energy of a generation, log scale", ["100 J", "200 J", "500 J", "1 kJ"]),
+        ("mystery_s", "Mystery s, log scale", ["1 s", "10 s", "2 min"]),
+        ("threads", "CPU threads", ["4", "8"]),
+    ],
+)
+def test_how_a_column_is_shown_follows_from_its_suffix(tmp_path: Path, column: str, caption: str, ticks: list[str]) -> None:
+    settings = settings_of(tmp_path, synthetic.sweep(output_tokens=[11], batch_size=[1, 2, 4, 8]))
+    low, high = {"itl_p99_s": (0.0154615625, 0.06), "peak_host_bytes": (2**29, 5e9), "prefill_mfu": (0.1, 0.9), "threads": (4, 8)}.get(
+        column, (80, 1100) if column == "energy_j" else (0.9, 300)
+    )
+    values = np.geomspace(low, high, 4) if column != "threads" else [4, 4, 8, 8]
+    picture = charts.own_picture(settings.assign(**{column: values}), charts.Question("batch_size", column))
+    [ax] = picture.figure().axes
+    assert caption in [text.get_text() for text in ax.texts]
+    low, high = ax.get_ylim()
+    assert [ax.yaxis.get_major_formatter()(tick) for tick in ax.get_yticks() if low <= tick <= high] == ticks
+
+
+def test_a_panel_per_value_holds_its_own_lines(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"], batch_size=[1, 2, 4]))
-    for question in (
-        custom.Question("batch_size", "ttft_s", where="output_tokens == 11"),
-        custom.Question("framework", "output_tok_s", line=("batch_size",), facet=("output_tokens",)),
-        custom.Question("ttft_s", "output_tok_s", line=("framework",), where="output_tokens == 101"),
-    ):
-        assert gallery.save([custom.custom_picture(settings, question)], tmp_path / "charts")
+    question = charts.Question("framework", "output_tok_s", line=("batch_size",), facet=("output_tokens",))
+    axes = charts.own_picture(settings, question).figure().axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["1 output token", "11 output tokens", "101 output tokens"]
+    for ax, (_, frame) in zip(axes, settings.groupby("output_tokens"), strict=True):
+        assert {y for line in ax.lines for y in np.asarray(line.get_ydata())} == set(frame["output_tok_s"])
 
 
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (custom.Question("batchsize", "latency_s"), "did you mean 'batch_size'"),
-        (custom.Question("batch_size", "latency_s", line=("framework",)), "say --line framework output_tokens"),
-        (custom.Question("batch_size", "latency_s", where="batch_size > 99"), "leaves no result"),
-        (custom.Question("batch_size", "latency_s", where="batch_size >"), "write it like"),
-        (custom.Question("batch_size", "status"), "does not hold numbers"),
+        (charts.Question("batchsize", "latency_s"), "did you mean 'batch_size'"),
+        (charts.Question("batch_size", "latency_s", line=("framework",)), "say --line framework output_tokens"),
+        (charts.Question("batch_size", "latency_s", where="batch_size > 99"), "leaves no result"),
+        (charts.Question("batch_size", "latency_s", where="batch_size >"), "write it like"),
+        (charts.Question("batch_size", "status"), "does not hold numbers"),
+        (charts.Question("batch_size", "latency_s", facet=("framework", "output_tokens", "model")), "one column, or two"),
     ],
 )
-def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: custom.Question, message: str) -> None:
+def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: charts.Question, message: str) -> None:
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
     with pytest.raises(BenchError, match=message):
-        custom.custom_picture(settings, question)
+        charts.own_picture(settings, question)
 
 
 def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Path) -> None:
@@ -167,16 +216,16 @@ def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Pat
     steps = [0.1 + 0.02 * i for i in range(11)]
     samples = [{"t_s": float(i), "cpu_percent": 90.0, "ram_bytes": 10**9 + i} for i in range(3)]
     rows = [{**row, "token_times_s": [steps, steps], "system": samples} for row in rows]
-    jobs = read_jobs([synthetic.write(tmp_path, rows)], comparison.HEAVY_COLUMNS)
-    names = {file.stem for file in comparison.save(jobs, tmp_path / "compare")}
-    assert names == {*comparison.BARS, *comparison.LINES}
-    mine = {"mine": comparison.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
-    assert [file.stem for file in comparison.create_comparison_bar_graph(jobs, tmp_path / "own", mine)] == ["mine", "mine"]
+    jobs = read_jobs([synthetic.write(tmp_path, rows)], pace.HEAVY_COLUMNS)
+    names = {file.stem for file in pace.save(jobs, tmp_path / "compare")}
+    assert names == {*pace.BARS, *pace.LINES}
+    mine = {"mine": pace.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
+    assert [file.stem for file in pace.create_comparison_bar_graph(jobs, tmp_path / "own", mine)] == ["mine", "mine"]
 
 
 def test_per_token_metrics_keep_amds_definitions(tmp_path: Path) -> None:
     jobs = read_jobs([synthetic.write(tmp_path, synthetic.sweep(batch_size=[4], output_tokens=[11]))])
-    values = {name: metric.value(jobs).iloc[0] for name, metric in comparison.BARS.items()}
+    values = {name: metric.value(jobs).iloc[0] for name, metric in pace.BARS.items()}
     assert values["average_latency_per_token"] == pytest.approx(1 / values["total_tps"])
     assert values["output_tps"] == pytest.approx(4 * 11 / values["average_gen_time"])
 
@@ -196,14 +245,14 @@ def test_the_command_prints_the_table_and_where_the_charts_are(tmp_path: Path) -
 
 
 def test_charts_that_a_grown_sweep_no_longer_has_go_and_those_of_the_user_stay(tmp_path: Path) -> None:
-    charts = tmp_path / "charts"
-    before = {file.name for file in gallery.renew(drawable(tmp_path, synthetic.sweep()), charts)}
-    [own] = {file.stem for file in gallery.save(drawable(tmp_path, synthetic.sweep())[:1], tmp_path / "own")}
-    (tmp_path / "own" / f"{own}.png").rename(charts / "mine.png")
+    folder = tmp_path / "charts"
+    before = {file.name for file in charts.renew(drawable(tmp_path, synthetic.sweep()), folder)}
+    [own] = {file.stem for file in charts.save(drawable(tmp_path, synthetic.sweep())[:1], tmp_path / "own")}
+    (tmp_path / "own" / f"{own}.png").rename(folder / "mine.png")
     grown = synthetic.sweep(framework=["hf", "pace"], hardware=["1xA100", "EPYC"])
-    after = {file.name for file in gallery.renew(drawable(tmp_path / "grown", grown), charts)}
+    after = {file.name for file in charts.renew(drawable(tmp_path / "grown", grown), folder)}
     assert before - after
-    assert {file.name for file in charts.iterdir()} == {"mine.png", ".drawn", *after}
+    assert {file.name for file in folder.iterdir()} == {"mine.png", ".drawn", *after}
 
 
 def test_several_sweeps_are_reported_together_beside_each_other(tmp_path: Path) -> None:

@@ -11,18 +11,18 @@ import pytest
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from bench.analysis import gallery, references, style
-from bench.analysis.gallery import Picture
+from bench.analysis import charts, published, style
+from bench.analysis.charts import Picture
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.compose.request import compose_sweep
 from bench.sweep.conductor import run_sweep
 from tests import synthetic
 from tests.conftest import ROOT
 
-# Read here on their own, so that a mistake of bench.analysis.references cannot hide itself.
-POINTS = pd.read_csv(references.FOLDER / "published.csv")
-CHARTS = pd.read_csv(references.FOLDER / "charts.csv").sort_values("series_order", kind="stable")
-PICTURES = {picture.chart.name: picture for picture in references.published_pictures()}
+# Read here on their own, so that a mistake of bench.analysis.published cannot hide itself.
+POINTS = pd.read_csv(published.FOLDER / "published.csv")
+CHARTS = pd.read_csv(published.FOLDER / "charts.csv").sort_values("series_order", kind="stable")
+PICTURES = {picture.chart.name: picture for picture in published.published_pictures()}
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def test_all_seven_charts_are_redrawn() -> None:
 
 @pytest.mark.parametrize("sweep", PICTURES)
 def test_every_drawn_vertex_is_a_published_one_in_the_published_order(sweep: str) -> None:
-    series = CHARTS[CHARTS["chart"] == references.SWEEPS[sweep]]
-    points = POINTS[POINTS["chart"] == references.SWEEPS[sweep]]
+    series = CHARTS[CHARTS["chart"] == published.SWEEPS[sweep]]
+    points = POINTS[POINTS["chart"] == published.SWEEPS[sweep]]
     x, y = ("output_tokens", "latency_s") if "latency" in set(points["figure"]) else ("latency_s", "throughput_tok_s")
     lines = drawn_lines(PICTURES[sweep])
     assert len(lines) == len(series)
@@ -54,7 +54,7 @@ def test_every_drawn_vertex_is_a_published_one_in_the_published_order(sweep: str
 
 @pytest.mark.parametrize("sweep", PICTURES)
 def test_axes_are_the_published_ones(sweep: str) -> None:
-    series = CHARTS[CHARTS["chart"] == references.SWEEPS[sweep]].iloc[0]
+    series = CHARTS[CHARTS["chart"] == published.SWEEPS[sweep]].iloc[0]
     ax = PICTURES[sweep].figure().axes[0]
     for axis, name, limits in ((ax.xaxis, "x", ax.get_xlim()), (ax.yaxis, "y", ax.get_ylim())):
         unit = 1000 if "[ms]" in series[f"{name}_label"] else 1
@@ -70,19 +70,19 @@ def measured(tmp_path: Path, **grid: object) -> pd.DataFrame:
 
 def test_a_sweep_of_a_published_name_is_laid_over_it(tmp_path: Path) -> None:
     settings = measured(tmp_path, name="mpt-7b-latency-short", model=["MPT-7B"], batch_size=[1, 4], output_tokens=[1, 11])
-    [picture] = references.overlays(settings)
+    [picture] = published.overlays(settings)
     hollow = [line for line in drawn_lines(picture) if line.get_markerfacecolor() == "white"]
-    published = references.points_of("mpt-7b-latency-short")
-    assert sum(np.size(line.get_xdata()) for line in hollow) == len(published)
+    theirs = published.points_of("mpt-7b-latency-short")
+    assert sum(np.size(line.get_xdata()) for line in hollow) == len(theirs)
     assert picture.chart.reference == "published: MPT-7B · hf · 1xA100-80GB · bf16"
-    assert gallery.save([picture], tmp_path / "charts")
+    assert charts.save([picture], tmp_path / "charts")
 
 
 def test_ratios_pair_each_point_with_the_published_one_of_its_kind(tmp_path: Path) -> None:
     settings = measured(
         tmp_path, name="open-models", model=["MPT-7B", "LLaMA-7B"], input_tokens=[512], output_tokens=[64], batch_size=[1, 3]
     )
-    pairs = references.ratios(settings, "open-models")
+    pairs = published.ratios(settings, "open-models")
     assert pairs["model"].tolist() == pairs["model_published"].tolist() == ["LLaMA-7B", "MPT-7B"]
     assert pairs["latency_s_published"].tolist() == [1.714, 0.988]
     assert pairs["ratio"].tolist() == (pairs["latency_s"] / pairs["latency_s_published"]).tolist()
@@ -91,16 +91,16 @@ def test_ratios_pair_each_point_with_the_published_one_of_its_kind(tmp_path: Pat
 def test_a_small_sibling_is_compared_with_its_family_and_the_table_says_so(tmp_path: Path) -> None:
     rows = synthetic.sweep(name="mpt-7b-hardware-small", model=["MPT-14M"], input_tokens=[512], output_tokens=[64], batch_size=[1])
     folder = synthetic.write(tmp_path, [{**row, "model_family": "mpt"} for row in rows])
-    [(sweep, found)] = references.repeated(pool_rounds(read_jobs([folder])))
-    pairs = references.ratios(found, sweep)
+    [(sweep, found)] = published.repeated(pool_rounds(read_jobs([folder])))
+    pairs = published.ratios(found, sweep)
     assert pairs[["model_published", "hardware_published"]].to_numpy().tolist() == [["MPT-7B", "1xA100-80GB"]]
-    choices = {choice.subject: choice for choice in references.fidelity(found, sweep)}
+    choices = {choice.subject: choice for choice in published.fidelity(found, sweep)}
     assert (choices["model"].published, choices["model"].here) == ("MPT-7B", "MPT-14M")
     assert choices["versions"].certainty == "unknown"
 
 
 def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> None:
-    assert list(references.overlays(measured(tmp_path))) == []
+    assert list(published.overlays(measured(tmp_path))) == []
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml")))
@@ -111,8 +111,8 @@ def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_
     settings = pool_rounds(read_jobs([tmp_path / "outputs" / name]))
     assert len(settings) == len(points)
     assert set(settings["status"]) == {"ok"}
-    overlays = list(references.overlays(settings))
-    assert len(overlays) == (name.removesuffix("-small") in references.SWEEPS)
-    assert gallery.save(overlays, tmp_path / "charts") or not overlays
-    for sweep, found in references.repeated(settings):
-        assert len(references.ratios(found, sweep)) > 0
+    overlays = list(published.overlays(settings))
+    assert len(overlays) == (name.removesuffix("-small") in published.SWEEPS)
+    assert charts.save(overlays, tmp_path / "charts") or not overlays
+    for sweep, found in published.repeated(settings):
+        assert len(published.ratios(found, sweep)) > 0

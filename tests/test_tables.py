@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.analysis import summary
-from bench.analysis.plots import line_names
+from bench.analysis import terminal
+from bench.analysis.draw import line_names
 from bench.analysis.settings import facts, interval_in_words, pool_rounds, pooled_in_words, read_jobs, telling_apart
 from bench.errors import NoRows
 from tests import synthetic
@@ -19,8 +19,8 @@ from tests import synthetic
 def printed(folder: Path, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
     jobs = read_jobs([folder])
-    summary.print_results(pool_rounds(jobs), console)
-    summary.print_failures(jobs, console)
+    terminal.print_results(pool_rounds(jobs), console)
+    terminal.print_failures(jobs, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -160,6 +160,6 @@ def test_a_noisy_result_is_shown_with_its_warning(tmp_path: Path) -> None:
 
 def test_markdown_escapes_what_could_be_taken_for_markup(tmp_path: Path) -> None:
     jobs = read_jobs([synthetic.write(tmp_path, synthetic.sweep(model=["<img src=x>|*a*", "b"]))])
-    text = summary.markdown(jobs, pool_rounds(jobs))
+    text = terminal.markdown(jobs, pool_rounds(jobs))
     assert r"&lt;img src=x>\|\*a\*" in text
     assert text.count("\n|") == 2 + 24

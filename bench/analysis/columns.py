@@ -18,7 +18,7 @@ SHOW: Mapping[str, Callable[[Any], str]] = {
     "bytes": format_bytes,
     "count": format_count,
     "share": "{:.0%}".format,
-    "joules": "{:.3g} J".format,
+    "joules": lambda value: re.sub("([kMB]?)$", r" \1J", format_count(value), count=1),
     "whole": "{:,.0f}".format,
     "text": str,
 }

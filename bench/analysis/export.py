@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis import comparison, summary
-from bench.analysis.plots import line_names
+from bench.analysis import pace, terminal
+from bench.analysis.draw import line_names
 from bench.analysis.settings import pool_rounds, read_jobs, telling_apart
 from bench.errors import NothingMeasured
 from bench.results import COLUMNS, Row, Status, Store
@@ -22,20 +22,17 @@ from bench.results import COLUMNS, Row, Status, Store
 _JSON_COLUMNS = ("framework_args", "environment", "config")
 _FOUNDRY_HEADER = "name, latency (s), throughput (tokens/s), latency_per_sequence_output_token (ms)"
 
-# What comparison.py draws has its definition there.
+# What pace.py draws has its definition there.
 _DEFINITIONS = {
     "total_tokens": "batch × (prompt + output tokens), of all repeats together",
     "total_gen_tokens": "batch × output tokens, of all repeats together",
-    **{
-        name: f"s; {bar.definition}" if name.startswith("average") else f"tokens/s; {bar.definition}"
-        for name, bar in comparison.BARS.items()
-    },
+    **{name: f"s; {bar.definition}" if name.startswith("average") else f"tokens/s; {bar.definition}" for name, bar in pace.BARS.items()},
     "generation_times": "s; each repeat, whole batch",
-    "time_per_tokens": f"s per output token; {comparison.LINES['time_per_tokens'].definition}",
+    "time_per_tokens": f"s per output token; {pace.LINES['time_per_tokens'].definition}",
     "mean_accepted_tokens": "tokens of the draft that the model accepted per step, in the last repeat",
     "interval": "s; between two samples of the host",
-    "cpu_usage": f"percent of all CPUs; {comparison.LINES['cpu_usage'].definition}",
-    "ram_usage": f"MB of 2^20 bytes; {comparison.LINES['ram_usage'].definition}",
+    "cpu_usage": f"percent of all CPUs; {pace.LINES['cpu_usage'].definition}",
+    "ram_usage": f"MB of 2^20 bytes; {pace.LINES['ram_usage'].definition}",
     "peak_ram_usage": "MB; the largest ram_usage",
 }
 
@@ -57,12 +54,12 @@ def as_json_lines(folder: Path) -> str:
 
 def as_markdown(folder: Path) -> str:
     jobs = read_jobs([folder])
-    return summary.markdown(jobs, pool_rounds(jobs))
+    return terminal.markdown(jobs, pool_rounds(jobs))
 
 
 def as_pace_json(folder: Path) -> str:
     """AMD PACE's results: what all jobs have in common, then a result per job, and what each metric means."""
-    results = [_pace_result(job) for _, job in _measured(folder, comparison.HEAVY_COLUMNS).iterrows()]
+    results = [_pace_result(job) for _, job in _measured(folder, pace.HEAVY_COLUMNS).iterrows()]
     own = [key for key, value in results[0].items() if any(result[key] != value for result in results)]
     own = list(dict.fromkeys(["framework", *own, "metrics", "system_metrics"]))
     page = {
@@ -141,9 +138,9 @@ def _pace_result(job: pd.Series) -> dict[str, Any]:
 
 
 def _pace_metrics(job: pd.Series) -> dict[str, Any]:
-    averages = {name: _number(bar.value(pd.DataFrame([job])).iloc[0]) for name, bar in comparison.BARS.items()}
+    averages = {name: _number(bar.value(pd.DataFrame([job])).iloc[0]) for name, bar in pace.BARS.items()}
     times, repeats = job["token_times_s"], len(job["latencies_s"])
-    per_token = comparison.LINES["time_per_tokens"].points(job)[1].tolist() if times is not None and len(times) else None
+    per_token = pace.LINES["time_per_tokens"].points(job)[1].tolist() if times is not None and len(times) else None
     return {
         "total_tokens": int(job["batch_size"] * (job["input_tokens"] + job["output_tokens"])) * repeats,
         "total_gen_tokens": int(job["batch_size"] * job["output_tokens"]) * repeats,
@@ -157,7 +154,7 @@ def _pace_metrics(job: pd.Series) -> dict[str, Any]:
 def _pace_system(job: pd.Series, config: Mapping[str, Any]) -> dict[str, Any] | None:
     if job["system"] is None or not len(job["system"]):
         return None
-    cpu, ram = (comparison.LINES[name].points(job)[1] for name in ("cpu_usage", "ram_usage"))
+    cpu, ram = (pace.LINES[name].points(job)[1] for name in ("cpu_usage", "ram_usage"))
     used = (ram / 2**20).tolist()
     return {"interval": config["measure"]["interval_s"], "cpu_usage": cpu.tolist(), "ram_usage": used, "peak_ram_usage": max(used)}
 

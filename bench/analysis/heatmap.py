@@ -6,14 +6,13 @@ from functools import cache
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, LogNorm, to_hex
+from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.analysis import axes, style
+from bench.analysis import scales, style
 from bench.analysis.columns import column_of
-from bench.analysis.plots import Chart
+from bench.analysis.draw import Chart
 from bench.analysis.settings import OUT_OF_MEMORY, pooled_in_words
 from bench.results import Status
 
@@ -23,6 +22,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     import seaborn as sns  # late: it costs a quarter of a second, and few reports have a heat map
 
     [down] = chart.line
+    show = column_of(chart.y).show
     ok = frame[frame["status"] == Status.ok]
     # Nullable columns would end as objects, which imshow refuses.
     values = ok.pivot_table(index=down, columns=chart.x, values=chart.y, aggfunc="median").astype(float)
@@ -30,14 +30,19 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     values = values.reindex(index=rows, columns=columns)
     figure = style.new_figure(7.6, 5.9)
     figure.subplots_adjust(left=0.095, right=0.88, top=0.845, bottom=0.125)
-    ax, norm = figure.add_subplot(), LogNorm(ok[chart.y].min() / 1.001, ok[chart.y].max() * 1.001)
-    sns.heatmap(values, cmap=_colors(), norm=norm, cbar=False, linewidths=1.6, linecolor="white", ax=ax)
-    _label_cells(ax, values, chart, norm)
+    ax, bar = figure.add_subplot(), figure.add_axes((0.902, 0.125, 0.016, 0.66))
+    norm = LogNorm(ok[chart.y].min() / 1.001, ok[chart.y].max() * 1.001)
+    texts = values.map(show, na_action="ignore").astype(object).fillna("")
+    look = {"linewidths": 1.6, "linecolor": "white", "annot_kws": {"fontsize": 10}}
+    sns.heatmap(values, cmap=_colors(), norm=norm, annot=texts, fmt="", cbar_ax=bar, ax=ax, **look)
+    _frame_best(ax, values)
     _hatch(ax, frame[frame["status"].isin(OUT_OF_MEMORY)], values, chart)
     _name_axes(ax, values, chart)
-    _add_scale(figure, chart, norm)
+    _scale(bar, chart, norm)
     shown = column_of(chart.y).caption.rpartition(", ")[2]
-    style.put_header(figure, chart.title, f"{chart.subtitle} · {shown}, {pooled_in_words(ok)}", f"{chart.footer} · framed: the highest")
+    style.put_header(
+        figure, chart.title, f"{chart.subtitle} · {shown}, {pooled_in_words(ok, chart.y)}", f"{chart.footer} · framed: the highest"
+    )
     return figure
 
 
@@ -49,17 +54,9 @@ def _colors() -> Colormap:
     return ListedColormap([mako(0.04 + 0.86 * i / 255) for i in range(256)])
 
 
-def _label_cells(ax: Axes, values: pd.DataFrame, chart: Chart, norm: LogNorm) -> None:
-    colors, show = _colors(), column_of(chart.y).show
-    best = values.max(axis=None)
-    for i, (_, row) in enumerate(values.iterrows()):
-        for j, value in enumerate(row):
-            if pd.isna(value):
-                continue
-            ink = style.text_on(to_hex(colors(norm(value))))
-            ax.text(j + 0.5, i + 0.5, show(value), ha="center", va="center", fontsize=10, color=ink)
-            if value == best:
-                ax.add_patch(Rectangle((j + 0.03, i + 0.03), 0.94, 0.94, fill=False, ec=style.BAD, lw=2.2, zorder=5))
+def _frame_best(ax: Axes, values: pd.DataFrame) -> None:
+    i, j = divmod(int(values.fillna(0).to_numpy().argmax()), values.shape[1])
+    ax.add_patch(Rectangle((j + 0.03, i + 0.03), 0.94, 0.94, fill=False, ec=style.BAD, lw=2.2, zorder=5))
 
 
 def _hatch(ax: Axes, missing: pd.DataFrame, values: pd.DataFrame, chart: Chart) -> None:
@@ -82,10 +79,9 @@ def _name_axes(ax: Axes, values: pd.DataFrame, chart: Chart) -> None:
     ax.set(xlabel=across.caption, ylabel=down.caption)
 
 
-def _add_scale(figure: Figure, chart: Chart, norm: LogNorm) -> None:
-    bar = figure.colorbar(ScalarMappable(norm, _colors()), cax=figure.add_axes((0.902, 0.125, 0.016, 0.66)))
-    bar.outline.set_visible(False)
+def _scale(bar: Axes, chart: Chart, norm: LogNorm) -> None:
+    column = column_of(chart.y)
     low, high = float(norm.vmin or 1), float(norm.vmax or 1)
-    axes.apply(bar.ax.yaxis, axes.Scale("log", low, high, tuple(axes.one_two_five(low, high))), column_of(chart.y).show)
-    bar.ax.tick_params(length=0, labelsize=9, pad=3)
-    bar.ax.set_title(column_of(chart.y).head, fontsize=9, color=style.MUTED, fontweight="normal", loc="left", pad=7)
+    scales.apply(bar.yaxis, scales.Scale("log", low, high, tuple(scales.round_values(column.kind, low, high))), column.show)
+    bar.tick_params(length=0, labelsize=9, pad=3)
+    bar.set_title(column.head, fontsize=9, color=style.MUTED, fontweight="normal", loc="left", pad=7)

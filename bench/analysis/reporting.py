@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TypeVar
 import pandas as pd
 from rich.console import Console
 
-from bench.analysis import gallery, html, references, summary
-from bench.analysis.gallery import Picture, Sketch
+from bench.analysis import charts, page, published, terminal
+from bench.analysis.charts import Picture, Sketch
 from bench.analysis.settings import pool_rounds
 from bench.errors import InvalidSetting
 
@@ -25,33 +24,32 @@ def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
     """Print the results, why some jobs have none, and the ratios to what was published; return the table of settings."""
     settings = pool_rounds(jobs)
     console.print()
-    summary.print_results(settings, console)
-    summary.print_failures(jobs, console)
-    for sweep, measured in references.repeated(settings):
-        summary.print_ratios(measured, sweep, console)
+    terminal.print_results(settings, console)
+    terminal.print_failures(jobs, console)
+    for sweep, measured in published.repeated(settings):
+        terminal.print_ratios(measured, sweep, console)
     return settings
 
 
 def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool) -> None:
     """Charts and report.html. Raises InvalidSetting where `out` cannot be written."""
-    gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
-    overlays: list[Sketch] = [partial(Picture, *picture) for picture in references.overlays(settings)]
-    sketches = [*overlays, *gallery.standard_sketches(settings)]
+    overlays: list[Sketch] = [partial(Picture, *picture) for picture in published.overlays(settings)]
+    sketches = [*overlays, *charts.standard_sketches(settings)]
     drawn = sketches if every_chart else sketches[:MOST_PICTURES]
-    files = _written(out, lambda: gallery.renew((sketch() for sketch in drawn), out / "charts"))
-    page = _written(out, lambda: html.write_page(jobs, settings, out / "report.html"))
-    print_paths([*files, page], out, console, undrawn=len(sketches) - len(drawn))
+    files = _written(out, lambda: charts.renew((sketch() for sketch in drawn), out / "charts"))
+    html = _written(out, lambda: page.write_page(jobs, settings, out / "report.html"))
+    print_paths([*files, html], out, console, undrawn=len(sketches) - len(drawn))
 
 
 def write_pictures(pictures: Iterable[Picture], folder: Path, out: Path, console: Console) -> None:
-    print_paths(_written(out, lambda: gallery.save(pictures, folder)), out, console)
+    print_paths(_written(out, lambda: charts.save(pictures, folder)), out, console)
 
 
 def write_comparison(jobs: pd.DataFrame, out: Path, console: Console) -> None:
-    """The frameworks side by side. `jobs` must hold comparison.HEAVY_COLUMNS."""
-    from bench.analysis import comparison
+    """The frameworks side by side. `jobs` must hold pace.HEAVY_COLUMNS."""
+    from bench.analysis import pace
 
-    print_paths(_written(out, lambda: comparison.save(jobs, out / "charts" / "compare")), out, console)
+    print_paths(_written(out, lambda: pace.save(jobs, out / "charts" / "compare")), out, console)
 
 
 def print_paths(files: Sequence[Path], out: Path, console: Console, undrawn: int = 0) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import matplotlib as mpl
 from matplotlib import font_manager, patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
@@ -23,11 +24,10 @@ from matplotlib.text import Annotation, Text
 INK, MUTED, FAINT, PANEL, AXIS = "#1B1F24", "#5B6570", "#D9DEE3", "#F5F7F9", "#9AA4AE"
 BAD = "#B3261E"  # kept for failure
 # From light to dark, so that an ordered quantity keeps its order in grey; told apart under all three colour-vision deficiencies.
-_ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
-# Okabe and Ito 2008, without the yellow that vanishes on white; https://jfly.uni-koeln.de/color/
-_UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8A6100", "#000000")
+ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
+# After Okabe and Ito 2008, dark enough for names on white, without the yellow; https://jfly.uni-koeln.de/color/
+UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#B5578F", "#2A93CF", "#8A6100", "#333333")
 _MARKERS = "osD^vPX"
-_FRAMEWORKS = ("hf", "deepspeed_tp", "pace")
 DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (5, 1.5)), "dashdot": (0, (5, 1.5, 1, 1.5))}
 DASHED: Any = (0, (4, 2.5))
 HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no line strikes a text through
@@ -96,21 +96,31 @@ class LineStyle:
 
 def ordered_styles(count: int) -> list[LineStyle]:
     """For lines that stand for growing numbers: light to dark."""
-    ramp = LinearSegmentedColormap.from_list("ordered", _ORDERED)
+    ramp = LinearSegmentedColormap.from_list("ordered", ORDERED)
     return [LineStyle(to_hex(ramp(i / (count - 1) if count > 1 else 1.0))) for i in range(count)]
 
 
-def unordered_styles(names: Sequence[str]) -> list[LineStyle]:
+def unordered_styles(frameworks: Sequence[str | None]) -> list[LineStyle]:
     """For lines that stand for names: a colour, and a marker that tells them apart in grey.
 
-    A framework looks the same in every picture; of several lines of one (hf · TP 1, hf · TP 2) the first does.
+    A framework looks the same in every picture; of several lines of one (hf · TP 1, hf · TP 2) the first does. None: of no framework.
     """
-    first = {name.partition(" · ")[0]: name for name in reversed(names)}
-    fixed = {first[framework]: i for i, framework in enumerate(_FRAMEWORKS) if framework in first}
-    free = (i for i in range(len(_FRAMEWORKS) + len(names)) if i not in fixed.values())
-    places = [fixed[name] if name in fixed else next(free) for name in names]
-    n = len(_UNORDERED)
-    return [LineStyle(_UNORDERED[i % n], _MARKERS[i % n], list(DASHES.values())[i // n % len(DASHES)]) for i in places]
+    n, taken, places = len(UNORDERED), set[int](), dict[int, int]()
+    for i, framework in enumerate(frameworks):
+        if framework and frameworks.index(framework) == i and (place := framework_place(framework)) not in taken:
+            places[i] = place
+            taken.add(place)
+    free = (place for place in range(len(frameworks) + n) if place not in taken)
+    found = [places[i] if i in places else next(free) for i in range(len(frameworks))]
+    return [LineStyle(UNORDERED[i % n], _MARKERS[i % n], list(DASHES.values())[i // n % len(DASHES)]) for i in found]
+
+
+def framework_place(name: str) -> int:
+    """Which of the unordered colours is this framework's: from its name alone, so that nobody has to list them.
+
+    With this salt those that come along have seven places.
+    """
+    return crc32(f"2096{name}".encode()) % len(UNORDERED)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -172,10 +182,9 @@ def swatches(colors: Mapping[str, str]) -> list[Artist]:
     return [Patch(fc=color, label=name) for name, color in colors.items()]
 
 
-def put_caption(ax: Axes, text: str, inside: bool = True) -> None:
-    """The name of the vertical axis, level, in its top left corner; above it where the data may reach the corner."""
-    height, edge = (0.985, "top") if inside else (1.005, "bottom")
-    ax.text(0.008, height, text, transform=ax.transAxes, ha="left", va=edge, color=MUTED, fontsize=10, path_effects=[HALO])
+def put_caption(ax: Axes, text: str) -> None:
+    """The name of the vertical axis, level, over its top."""
+    ax.text(0.0, 1.012, text, transform=ax.transAxes, ha="left", va="bottom", color=MUTED, fontsize=10)
 
 
 @dataclass(frozen=True)
@@ -267,10 +276,3 @@ def _right_edge(text: Annotation, renderer: Any) -> float:
     """Of the words alone: where the stroke to them runs takes long to find, and it ends at them."""
     text.update_positions(renderer)
     return float(Text.get_window_extent(text, renderer).x1)
-
-
-def text_on(background: str) -> str:
-    """Dark or white text, whichever has more contrast on this background (WCAG 2.1, relative luminance)."""
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.0585 else INK

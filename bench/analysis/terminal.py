@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from bench.analysis import references
+from bench.analysis import published
 from bench.analysis.columns import GRID, column_of
 from bench.analysis.settings import facts, telling_apart
 from bench.results import Status
@@ -58,7 +58,7 @@ def print_ratios(measured: pd.DataFrame, sweep: str, console: Console) -> None:
 
 
 def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
-    pairs = references.ratios(measured, sweep)
+    pairs = published.ratios(measured, sweep)
     own = [column for column in telling_apart(measured) if column in pairs]
     keys = [*own, *(column for column in GRID if pairs[column].nunique() > 1)]
     text = pd.DataFrame({column_of(column).head: pairs[column].map(column_of(column).show, na_action="ignore") for column in keys})
@@ -69,7 +69,7 @@ def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
 
 
 def fidelity_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
-    choices = pd.DataFrame(references.fidelity(measured, sweep))
+    choices = pd.DataFrame(published.fidelity(measured, sweep))
     return choices.rename(columns={"subject": "choice", "published": "published runs", "certainty": "known by"})
 
 
@@ -94,7 +94,7 @@ def markdown(jobs: pd.DataFrame, settings: pd.DataFrame) -> str:
     parts = [f"**{_escaped(' · '.join(facts(settings)))}**"]
     if len(text):
         parts.append(_as_markdown(text.rename(columns=_head)))
-    for sweep, measured in references.repeated(settings):
+    for sweep, measured in published.repeated(settings):
         parts += [f"**measured over published: {sweep}**", _as_markdown(ratios_table(measured, sweep))]
         parts += ["like for like only where these agree:", _as_markdown(fidelity_table(measured, sweep))]
     parts += ["\n".join(f"- {_escaped(line)}" for line in lines) for lines in (_noise(settings), failures(jobs)) if lines]

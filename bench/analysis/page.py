@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis import references, summary
+from bench.analysis import published, terminal
 from bench.analysis.columns import GRID, column_of
 from bench.analysis.settings import facts, interval_in_words, telling_apart
 from bench.results import Status
@@ -42,10 +42,10 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
         "early": _EARLY,
         "script": script,
         "cards": _cards(settings),
-        "published": "".join(_published(measured, sweep) for sweep, measured in references.repeated(settings)),
+        "published": "".join(_published(measured, sweep) for sweep, measured in published.repeated(settings)),
         "count": f"{len(settings)} settings. Times in seconds; low to high: {interval_in_words(settings)}.",
         "results": _results(settings, columns),
-        "failures": _list(summary.failures(jobs)),
+        "failures": _list(terminal.failures(jobs)),
         "provenance": _provenance(jobs),
     }
     # In one pass, so that a value that looks like a placeholder stays a value.
@@ -85,7 +85,7 @@ def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     heads = "".join(f'<th scope="col" data-k="{escape(key)}" data-t="{_kind(key)}" data-h="{name}">{name}' for key, name in names.items())
     texts = [[_plain(value) for value in settings[column]] for column in columns]
     body = "\n".join("<tr><td>" + "<td>".join(cells) for cells in zip(*texts, strict=True))
-    theirs = [references.points_of(sweep)[list(_PUBLISHED)].round(4).to_dict("records") for sweep, _ in references.repeated(settings)]
+    theirs = [published.points_of(sweep)[list(_PUBLISHED)].round(4).to_dict("records") for sweep, _ in published.repeated(settings)]
     given = {
         "series": telling_apart(settings),
         "fixed": meta,
@@ -135,7 +135,7 @@ def _said(setting: pd.Series, columns: Sequence[str]) -> str:
 
 
 def _published(measured: pd.DataFrame, sweep: str) -> str:
-    ratios, choices = _table(summary.ratios_table(measured, sweep)), _table(summary.fidelity_table(measured, sweep))
+    ratios, choices = _table(terminal.ratios_table(measured, sweep)), _table(terminal.fidelity_table(measured, sweep))
     return (
         f"<section><h2>Measured over published: {escape(sweep)}</h2>"
         '<p class="muted">A ratio of 0.5 is half the published latency. It compares like with like only where the choices below agree.</p>'

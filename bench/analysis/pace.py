@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from bench.analysis import axes, style
+from bench.analysis import scales, style
+from bench.analysis.charts import provenance
 from bench.analysis.columns import GRID
-from bench.analysis.gallery import provenance
-from bench.analysis.plots import line_names
+from bench.analysis.draw import line_names
 from bench.analysis.settings import facts, telling_apart
 from bench.results import Status
 from bench.units import format_count, format_seconds
@@ -143,6 +143,11 @@ def _named(ok: pd.DataFrame) -> pd.DataFrame:
     return ok.assign(line=line_names(ok, telling_apart(ok) or ["framework"]))
 
 
+def _palette(frame: pd.DataFrame, lines: Sequence[str]) -> dict[str, str]:
+    of_line = frame.drop_duplicates("line").set_index("line")["framework"]
+    return {line: look.color for line, look in zip(lines, style.unordered_styles([of_line[line] for line in lines]), strict=True)}
+
+
 def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     import seaborn as sns
 
@@ -151,7 +156,7 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     figure = style.new_figure(7.6, max(2.6, height))
     figure.subplots_adjust(left=0.2, right=0.9, top=1 - 1.1 / figure.get_figheight(), bottom=0.4 / figure.get_figheight())
     ax = figure.add_subplot()
-    palette = {line: look.color for line, look in zip(lines, style.unordered_styles(lines), strict=True)}
+    palette = _palette(frame, lines)
     sns.barplot(
         frame, y="setting", x="value", hue="line", hue_order=lines, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
     )
@@ -171,7 +176,7 @@ def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
     figure.subplots_adjust(left=0.1, right=0.96, top=0.82, bottom=0.15)
     ax = figure.add_subplot()
     lines = sorted(frame["line"].unique())
-    palette = {line: look.color for line, look in zip(lines, style.unordered_styles(lines), strict=True)}
+    palette = _palette(frame, lines)
     ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
         x, y = metric.points(job)
@@ -187,9 +192,9 @@ def _scale_lines(ax: Axes, metric: Line) -> None:
     values = pd.Series(np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines]))
     low, high = float(values.min()), float(values.max())
     if metric.show is format_seconds:
-        scale = axes.scale_for("latency_s", values, headroom=0.1)
+        scale = scales.scale_for("latency_s", values, headroom=0.1)
     else:
         ticks = MaxNLocator(5).tick_values(min(low, 0), max(high * 1.05, 1e-9))
-        scale = axes.Scale("linear", ticks[0], ticks[-1], tuple(ticks))
-    axes.apply(ax.yaxis, scale, metric.show)
+        scale = scales.Scale("linear", ticks[0], ticks[-1], tuple(ticks))
+    scales.apply(ax.yaxis, scale, metric.show)
     ax.set_xlabel(metric.x)

@@ -1,4 +1,4 @@
-"""What is drawn inside a panel: lines with their spread, published curves, equal batch sizes, out-of-memory lanes."""
+"""What is drawn inside a panel: lines with their spread, published curves, equal batch sizes, what ran out of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from bench.analysis.columns import column_of
 from bench.analysis.settings import interval_in_words, pooled_in_words
@@ -20,7 +20,7 @@ from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyl
 # By the name of a line, in the order of their drawing.
 Styles = Mapping[str, LineStyle]
 _JOINED: Any = (0, (1, 2))
-_BEYOND = "#E9EDF1"
+_BEYOND, _FAINT = "#E9EDF1", "#DADFE4"
 _HOLLOW: dict[str, Any] = {"ls": DASHED, "lw": 1.2, "marker": "D", "ms": 5.6, "mfc": "white", "mew": 1.4}
 
 
@@ -31,6 +31,8 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) ->
     drawn = dict(_in_order(frame, styles))
     for name, points in drawn.items():
         _draw_interval(ax, points, x, y, styles[name].color)
+    if not drawn:
+        return
     sns.lineplot(
         frame[["line", x, y]],
         x=x,
@@ -51,15 +53,6 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) ->
         zorder=3,
         ax=ax,
     )
-
-
-def draw_small_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
-    """The same for one panel of many, where what seaborn takes for each would add up."""
-    for name, points in _in_order(frame, styles):
-        style = styles[name]
-        _draw_interval(ax, points, x, y, style.color)
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.dash, "ms": 5, "mec": "white", "mew": 0.7}
-        ax.plot(points[x], points[y], zorder=3, **look)
 
 
 def _in_order(frame: pd.DataFrame, styles: Styles) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -87,6 +80,12 @@ def draw_references(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Style
     """Published curves: hollow and dashed, so that nobody takes them for a measurement."""
     for name, points in _in_order(frame, styles):
         ax.plot(points[x], points[y], color=styles[name].color, zorder=2.8, **_HOLLOW)
+
+
+def draw_faint(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
+    """The lines of the neighbouring panels, to compare by eye."""
+    strokes = [points[[x, y]].to_numpy(float) for _, points in frame.groupby(["_cell", "line"], sort=False)]
+    ax.add_collection(LineCollection(strokes, colors=_FAINT, lw=1.1, zorder=1), autolim=False)
 
 
 def draw_noisy(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
@@ -132,41 +131,33 @@ def draw_limit(ax: Axes, limit: pd.DataFrame) -> None:
     ax.plot(edge_x[:-1], edge_y[:-1], color=INK, lw=1.3, zorder=1.6)
 
 
-def draw_lane(lane: Axes, missing: pd.DataFrame, x: str, styles: Styles) -> None:
-    """What ran out of memory, above the panel: a cross where it would stand."""
-    _clear(lane)
-    ranks = {line: rank for rank, line in enumerate(line for line in styles if missing["line"].eq(line).any())}
-    colors = [styles[line].color for line in missing["line"]]
-    lane.set_ylim(-0.8, len(ranks) - 0.2)
-    lane.scatter(missing[x], missing["line"].map(ranks), marker="x", s=26, lw=1.7, c=colors, zorder=3, clip_on=False)
+def draw_missing(ax: Axes, missing: pd.DataFrame, x: str, along: str | None, styles: Styles, share: float, caption: str) -> None:
+    """What ran out of memory, in a lane that takes this share of the panel: a cross where it would stand.
 
-
-def draw_lane_in_words(lane: Axes, missing: pd.DataFrame, along: str, styles: Styles) -> None:
-    """The same where x is measured, so that there is no place for a cross: the batch sizes of each line."""
-    _clear(lane)
-    field = column_of(along)
-    groups = list(missing.groupby("line", sort=False))
-    for i, (name, points) in enumerate(groups):
-        line = str(name)
-        which = field.phrase.format(", ".join(field.show(value) for value in sorted(points[along].unique())))
-        text = f"{line}: {which}" if line else which
-        height = 1 - (i + 0.5) / len(groups)
-        lane.text(0.012, height, text, transform=lane.transAxes, va="center", fontsize=9, color=styles[line].color)
-
-
-def _clear(lane: Axes) -> None:
-    lane.set_facecolor(PANEL)
-    lane.grid(False)
-    lane.spines["bottom"].set_visible(False)
-    lane.tick_params(axis="both", length=0, labelbottom=False, labelleft=False)
-    lane.text(-0.012, 0.5, "out of\nmemory", transform=lane.transAxes, va="center", ha="right", fontsize=9, color=MUTED, linespacing=0.95)
+    Where x is measured there is no such place, and the lane says the batch sizes of each line.
+    """
+    ax.add_patch(Rectangle((0, 1 - share), 1, share, transform=ax.transAxes, fc=PANEL, lw=0, zorder=1.4))
+    look: dict[str, Any] = {"fontsize": 9, "va": "center", "transform": ax.transAxes, "zorder": 4}
+    ax.text(-0.012, 1 - share / 2, caption, ha="right", color=MUTED, linespacing=0.95, **look)
+    lines = [line for line in styles if missing["line"].eq(line).any()]
+    heights = {line: 1 - share * (i + 0.5) / len(lines) for i, line in enumerate(lines)}
+    if along is None:
+        colors = [styles[line].color for line in missing["line"]]
+        crosses = {"marker": "x", "s": 26, "lw": 1.7, "c": colors, "zorder": 4, "clip_on": False}
+        ax.scatter(missing[x], missing["line"].map(heights), transform=ax.get_xaxis_transform(), **crosses)  # type: ignore[arg-type]
+        return
+    column = column_of(along)
+    for line, height in heights.items():
+        lost = sorted(missing.loc[missing["line"] == line, along].unique())
+        which = column.phrase.format(", ".join(map(column.show, lost)))
+        ax.text(0.012, height, f"{line}: {which}" if line else which, color=styles[line].color, **look)
 
 
 def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, reference: str | None, joined: bool, limited: bool) -> list[Artist]:
     """The key: what the marks mean."""
     found: list[Artist] = []
     if len(frame):
-        label = source or ", ".join([f"measured: {pooled_in_words(frame)}", *spread_in_words(frame, x, y)])
+        label = source or ", ".join([f"measured: {pooled_in_words(frame, y)}", *spread_in_words(frame, x, y)])
         found.append(Line2D([], [], color=MUTED, marker="o", mec="white", ms=6, label=label))
     if reference:
         found.append(Line2D([], [], color=MUTED, label=reference, **_HOLLOW))
@@ -175,6 +166,18 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
     if limited:
         found.append(Patch(fc=_BEYOND, ec=INK, lw=1.2, label="beyond the hardware's limits"))
     return [*found, *noisy_handles(frame)]
+
+
+def panel_handles(frame: pd.DataFrame, styles: Styles, others: str, reference: str | None) -> list[Artist]:
+    """The key of many panels: the lines, which cannot be named at their ends."""
+    lines: list[Artist] = [
+        Line2D([], [], color=style.color, ls=style.dash, marker=style.marker, mec="white", ms=6.5, lw=2, label=line)
+        for line, style in styles.items()
+        if line
+    ]
+    faint = [Line2D([], [], color="#C3CAD1", lw=1.4, label=others)] if others else []
+    theirs = [Line2D([], [], color=MUTED, label=reference, **_HOLLOW)] if reference else []
+    return [*lines, *theirs, *faint, *noisy_handles(frame)]
 
 
 def noisy_handles(frame: pd.DataFrame) -> list[Artist]:
@@ -186,11 +189,3 @@ def spread_in_words(frame: pd.DataFrame, x: str, y: str) -> list[str]:
     """What the bars or bands around the lines show, where there are any."""
     shape = "bar" if f"{x}_low" in frame else "band" if f"{y}_low" in frame else None
     return [f"{shape}: {interval_in_words(frame)}"] if shape and (frame["repeats"] > 1).any() else []
-
-
-def line_handles(styles: Styles) -> list[Artist]:
-    """The key to the lines, where they cannot be named at their ends."""
-    return [
-        Line2D([], [], color=style.color, ls=style.dash, marker=style.marker, mec="white", ms=6.5, lw=2, label=line)
-        for line, style in styles.items()
-    ]

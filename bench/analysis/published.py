@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.analysis.axes import Scale
+from bench.analysis.charts import Picture, provenance
 from bench.analysis.columns import column_of
-from bench.analysis.gallery import Picture, provenance
-from bench.analysis.plots import Chart
+from bench.analysis.draw import Chart
+from bench.analysis.scales import Scale
 from bench.analysis.settings import facts, pooled_in_words, telling_apart
 from bench.analysis.style import DASHES, LineStyle, ordered_styles, unordered_styles
 from bench.results import Status
@@ -184,6 +184,6 @@ def _styles(series: pd.DataFrame, points: pd.DataFrame, line: str) -> dict[str, 
         by_size = sorted(series["series_label"], key=lambda label: value_of[label])
         colors = dict(zip(by_size, ordered_styles(len(by_size)), strict=True))
         return {name: colors[label] for name, label in zip(names, series["series_label"], strict=True)}
-    palette = dict(zip(dict.fromkeys(series["color"]), unordered_styles(list(dict.fromkeys(series["color"]))), strict=True))
+    palette = dict(zip(dict.fromkeys(series["color"]), unordered_styles([None] * series["color"].nunique()), strict=True))
     looks = [(palette[color], DASHES[dash]) for color, dash in zip(series["color"], series["dash"], strict=True)]
     return {name: LineStyle(look.color, look.marker, dash) for name, (look, dash) in zip(names, looks, strict=True)}

@@ -1,9 +1,9 @@
-"""Which charts a table of settings deserves: one question each, everything that varies told apart, the rest in the subtitle."""
+"""Which charts a table of settings deserves, each with one question; and one that nobody foresaw: any column against any other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.analysis import heatmap, panels, plots, style
-from bench.analysis.columns import GRID, column_of
-from bench.analysis.plots import Chart
-from bench.analysis.settings import facts, telling_apart
+from bench.analysis import draw, heatmap, style
+from bench.analysis.columns import GRID, column_of, is_described, is_quantity, names
+from bench.analysis.draw import Chart
+from bench.analysis.settings import facts, telling_apart, varying
+from bench.errors import InvalidSetting, UnknownName
 from bench.results import Status
 
 _MOST_LINES = 7  # more cannot be told apart
@@ -30,7 +31,7 @@ class Picture(NamedTuple):
     chart: Chart
     frame: pd.DataFrame
     published: pd.DataFrame | None = None
-    draw: Draw = plots.draw
+    draw: Draw = draw.draw
 
     def figure(self) -> Figure:
         """Call it and save the figure within `style.house_style()`."""
@@ -71,7 +72,7 @@ class _Kind(NamedTuple):
 
     chart: Chart  # its name is only the beginning of the names of its pictures
     apart: Sequence[str]  # the columns that tell its pictures apart
-    draw: Draw = plots.draw
+    draw: Draw = draw.draw
 
     def sketches(self, settings: pd.DataFrame) -> list[Sketch]:
         return [partial(self._picture, frame) for frame in _split(settings, self.apart)]
@@ -98,7 +99,7 @@ def _kinds(settings: pd.DataFrame, series: list[str]) -> Iterator[_Kind]:
     if tested["batch_size"] > 1 and set(facet) <= set(series):
         rest, title = tuple(column for column in series if column not in facet), "Latency against batch size, by model and hardware"
         yield _Kind(
-            Chart("panels", title, x="batch_size", y="latency_s", line=rest, facet=facet), ["input_tokens", "output_tokens"], panels.draw
+            Chart("panels", title, x="batch_size", y="latency_s", line=rest, facet=facet), ["input_tokens", "output_tokens"], draw.draw
         )
     if min(tested["input_tokens"], tested["batch_size"]) >= 3:
         chart = Chart("heatmap", "Throughput by batch size and prompt length", x="input_tokens", y="output_tok_s", line=("batch_size",))
@@ -137,8 +138,80 @@ def provenance(frame: pd.DataFrame) -> str:
     versions = [f"{column} {', '.join(known)}" for column in ("torch", "transformers") if (known := _known(frame[column]))]
     weights = [f"{' and '.join(_known(frame['weights']))} weights"] if _known(frame["weights"]) else []
     when = first if first == last else f"{first} to {last}"
-    return " · ".join([", ".join(_known(frame["name"])), when, *weights, *versions, ", ".join(_known(frame["host"]))])
+    return " · ".join([", ".join(_known(frame["sweep"])), when, *weights, *versions, ", ".join(_known(frame["host"]))])
 
 
 def _known(column: pd.Series) -> list[str]:
     return sorted(map(str, column.dropna().unique()))
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to draw, as the command line asks it; where line is not given, everything else that varies gets a line."""
+
+    x: str
+    y: str
+    line: tuple[str, ...] = ()
+    facet: tuple[str, ...] = ()
+    where: str | None = None
+
+
+def own_picture(settings: pd.DataFrame, question: Question) -> Picture:
+    """Raises UnknownName and InvalidSetting where the question cannot be drawn, with what would make it drawable."""
+    for column in (question.x, question.y, *question.line, *question.facet):
+        if column not in settings:
+            known = [str(name) for name in settings if is_described(str(name))]
+            raise UnknownName("column", column, known, "or another column of the rows")
+    if len(question.facet) > 2:
+        raise InvalidSetting("--facet", " ".join(question.facet), "takes one column, or two for rows and columns; name fewer")
+    frame = _selected(settings, question)
+    along = "batch_size" if is_quantity(question.x) and frame["batch_size"].nunique() > 1 else None
+    told = (question.x, *question.facet, along)
+    line = question.line or tuple(column for column in varying(frame) if column not in told)
+    _refuse_overlap(frame, question, line, along)
+    apart = [*line, *question.facet]
+    held = facts(frame, [question.x, question.y, *apart, along or ""]) + ([f"where {question.where}"] if question.where else [])
+    chart = Chart(
+        name="-".join(["custom", question.y, "over", question.x, *(["by"] if apart else []), *apart])[:120],
+        title=f"{_start(names([question.y]))} against {names([question.x])}{f', by {names(question.facet)}' if question.facet else ''}",
+        subtitle=" · ".join(held),
+        footer=provenance(frame),
+        x=question.x,
+        y=question.y,
+        line=line,
+        facet=question.facet,
+        along=along,
+    )
+    return Picture(chart, frame)
+
+
+def _selected(settings: pd.DataFrame, question: Question) -> pd.DataFrame:
+    frame = settings
+    if question.where:
+        try:
+            frame = settings.query(question.where)
+        except Exception as error:  # pandas lets through whatever its parsers and the expression itself raise
+            problem = f"{error}; write it like \"batch_size >= 8 and framework == 'hf'\", a name with a dot between `backticks`"
+            raise InvalidSetting("--where", question.where, problem) from error
+    drawable = (frame["status"] == Status.ok) & frame[question.x].notna() & frame[question.y].notna()
+    if not drawable.any():
+        remedy = "loosen --where, or choose columns that were measured"
+        raise InvalidSetting("--where", question.where, f"leaves no result with {question.x} and {question.y}; {remedy}")
+    if not pd.api.types.is_numeric_dtype(frame[question.y]):
+        raise InvalidSetting("--y", question.y, "does not hold numbers; choose a column like latency_s, ttft_s or output_tok_s")
+    return frame
+
+
+def _refuse_overlap(frame: pd.DataFrame, question: Question, line: Sequence[str], along: str | None) -> None:
+    """Two settings at one place of one line would be joined by a meaningless stroke."""
+    apart = [column for column in (question.x if along is None else along, *line, *question.facet) if column]
+    left = [column for column in varying(frame) if column not in apart]
+    ok = frame[frame["status"] == Status.ok]
+    if left and ok.groupby(apart, dropna=False).size().max() > 1:
+        said = " ".join([*line, *left])
+        problem = f"leaves {names(left)} varying along a line; say --line {said}, or fix {names(left)} with --where"
+        raise InvalidSetting("--line", " ".join(line), problem)
+
+
+def _start(text: str) -> str:
+    return text[:1].upper() + text[1:]
