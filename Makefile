@@ -12,7 +12,7 @@ ENGINES ?= vllm llama_cpp
 ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
 GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 
-.PHONY: help engines demo test check perf chaos clean mpt published $(SWEEPS)
+.PHONY: help engines demo test check perf chaos extras fuzz clean mpt published $(SWEEPS)
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,11 @@ chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is
 	$(RUN) tests.chaos
 
 engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for each of vLLM and llama.cpp; ENGINES="vllm" for a choice
+
+extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed
+	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras
+	timeout 300 $(VENV)-extras/bin/pip install --quiet --dry-run $$(grep '^torch==' requirements/demo.txt) '.[all]'
+	rm -rf $(VENV)-extras
 
 clean: ## remove the virtual environment and the caches, but no results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -12,7 +12,8 @@ BenchError
 │   └── Unavailable      it could, once something is there: a login, a folder, a GPU; its row is run again
 │       ├── MissingExtra  an optional package is not installed, with the pip command
 │       └── MissingEngine an engine is not installed, with the command that builds its environment
-└── PointsFailed         the sweep went on to its end, but some points have no result
+├── PointsFailed         the sweep went on to its end, but some points have no result
+└── NothingSupported     the frameworks can run none of the points
 """
 
 from __future__ import annotations
@@ -103,4 +104,12 @@ class PointsFailed(BenchError):
         super().__init__(
             f"{failed} of {total} points have no result; the table above names the errors, the logs are in "
             f"{folder}/logs. The same command runs just these again"
+        )
+
+
+class NothingSupported(BenchError):
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"no point can be run by its framework; the reasons stand above, and python -m bench.report {folder} tells them again. "
+            "Choose another framework, model or setting"
         )

@@ -23,7 +23,7 @@ from bench.compose.help import help_page
 from bench.compose.messages import explain
 from bench.compose.request import compose
 from bench.config import MAX_BATCH
-from bench.errors import BenchError, PointsFailed
+from bench.errors import BenchError
 from bench.host.machine import COMMAND_VARIABLE
 
 
@@ -43,8 +43,7 @@ def run(arguments: Sequence[str]) -> None:
 
         is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
         show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
-    if sweep.failed:
-        raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
+    sweep.check()
 
 
 def answer(arguments: Sequence[str]) -> None:

@@ -183,6 +183,13 @@ def test_what_was_missing_runs_once_it_is_there(bench_run: Command, tmp_path: Pa
     assert [row["status"] for row in rows(tmp_path)] == ["unavailable", "ok"]
 
 
+def test_a_run_of_nothing_but_unsupported_points_says_so_and_fails(bench_run: Command) -> None:
+    for _ in range(2):  # when its rows are there, too
+        ran = bench_run("batch_size=1,2", "framework.fault=unsupported", *FAULTY)
+        assert ran.returncode == 1
+        assert "no point can be run by its framework" in ran.stderr
+
+
 def test_system_metrics_are_sampled_when_asked(bench_run: Command, tmp_path: Path) -> None:
     bench_run("measure.system_metrics=true", "measure.interval_s=0.05", "framework.step_s=0.05", *FAST)
     [row] = rows(tmp_path)

@@ -21,13 +21,11 @@ def run(*arguments: str, **settings: Any) -> Path:
     from bench.compose.command_line import for_hydra
     from bench.compose.grid import typed
     from bench.compose.request import compose
-    from bench.errors import PointsFailed
     from bench.sweep.launch import launch
 
     request = compose(for_hydra([*arguments, *(typed(key, value) for key, value in settings.items())]))
     sweep = launch(request, Console(force_terminal=False, force_jupyter=False))
-    if sweep.failed:
-        raise PointsFailed(sweep.failed, sweep.ran, sweep.folder)
+    sweep.check()
     return sweep.folder
 
 

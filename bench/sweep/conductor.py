@@ -10,11 +10,11 @@ from rich.console import Console
 
 from bench.compose.placement import Placement
 from bench.config import RunConfig
-from bench.errors import InvalidSetting
+from bench.errors import InvalidSetting, NothingSupported, PointsFailed
 from bench.host import machine
 from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
-from bench.results import Store
+from bench.results import Status, Store
 from bench.sweep.alone import alone_in
 from bench.sweep.cluster import collect
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
@@ -35,6 +35,14 @@ class Finished:
     ran: int = 0
     failed: int = 0  # jobs without a result: crashed, failed, timed out
     elsewhere: int = 0  # jobs that a cluster goes on with
+    unsupported: bool = False  # that is what all points are
+
+    def check(self) -> None:
+        """Raise PointsFailed or NothingSupported where the sweep did not bring what was asked for."""
+        if self.failed:
+            raise PointsFailed(self.failed, self.ran, self.folder)
+        if self.unsupported:
+            raise NothingSupported(self.folder)
 
 
 def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placement | None = None) -> Finished:
@@ -66,7 +74,8 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
         elsewhere = getattr(sweep, placement.executor)(progress)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
-    return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere)
+    statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in points}
+    return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere, statuses == {Status.unsupported})
 
 
 def _refuse_other_hardware(points: Sequence[RunConfig]) -> None:

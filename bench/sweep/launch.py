@@ -24,7 +24,7 @@ def _launch_by_hydra(request: Request) -> Finished:
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_one_point, config=request.master)
     done: list[Finished] = [job.return_value for job in launcher.launch(request.overrides, initial_job_idx=0)]
     ran, failed, elsewhere = (sum(getattr(each, count) for each in done) for count in ("ran", "failed", "elsewhere"))
-    return Finished(done[0].folder, ran, failed, elsewhere)
+    return Finished(done[0].folder, ran, failed, elsewhere, all(each.unsupported for each in done))
 
 
 def _one_point(config: DictConfig) -> Finished:
