@@ -241,7 +241,7 @@ class RunConfig:
     @cached_property
     def config_id(self) -> str:
         """Hash of what is measured and how: a row counts as this job's only if it has the same one."""
-        return _digest({**self._point, **self._how()})
+        return _digest({**self._point, **self._how})
 
     @property
     def expected_runs(self) -> int:
@@ -251,7 +251,7 @@ class RunConfig:
     @cached_property
     def load_key(self) -> str:
         """Hash of what decides what must be loaded: points that share it share one loaded model."""
-        return _digest(self._of_hardware() | self._pick("model", "framework", "seed"))
+        return _digest(self._loaded)
 
     @property
     def total_tokens(self) -> int:
@@ -273,7 +273,7 @@ class RunConfig:
         """Hash of what points have in common whose steps one set of windows shows: all but their lengths, of which a cache may know."""
         point = {key: value for key, value in self._point.items() if key not in ("input_tokens", "output_tokens")}
         total = None if self.framework.cache_segment(self.total_tokens) == 1 else self.total_tokens
-        return _digest({**point, **self._how(), "total_tokens": total})
+        return _digest({**point, **self._how, "total_tokens": total})
 
     def in_full(self) -> RunConfig:
         return replace(self, measure=replace(self.measure, decode=Decode.full))
@@ -288,21 +288,36 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         return {each.name: _as_plain(getattr(self, each.name)) for each in fields(self)}
 
+    # What the ids are made of: settings without effect in this run are left out.
+
+    @cached_property
+    def _loaded(self) -> dict[str, Any]:
+        model = () if self.model.weights is Weights.pretrained or self.model.tokenizer else ("path", "trust_remote_code")
+        return {
+            **self._pick("framework", "seed"),
+            "model": _without(self.as_dict["model"], model),
+            "hardware": _without(self.as_dict["hardware"], ("name", "is_label", "ranks")),
+        }
+
     @cached_property
     def _point(self) -> dict[str, Any]:
-        sizes = ("batch_size", "input_tokens", "output_tokens", "seed")
-        return self._of_hardware() | self._pick("model", "framework", "generation", "data", *sizes)
+        of_sampling = () if self.generation.do_sample else ("temperature", "top_k", "top_p")
+        of_dataset = () if self.data.source is PromptSource.dataset else ("path", "subset", "split", "column")
+        return {
+            **self._loaded,
+            **self._pick("batch_size", "input_tokens", "output_tokens"),
+            "generation": _without(self.as_dict["generation"], of_sampling),
+            "data": _without(self.as_dict["data"], of_dataset),
+        }
 
+    @cached_property
     def _how(self) -> dict[str, Any]:
-        """How it is measured. Windows are named only where there are some: whatever is measured in full is one and the same."""
-        measure = dict(self.as_dict["measure"])
-        if self.measure.decode is Decode.full:
-            del measure["decode"], measure["window"]
-        return self._pick("num_runs", "warmup_runs", "precision", "max_seconds") | {"measure": measure}
-
-    def _of_hardware(self) -> dict[str, Any]:
-        """What the hardware's settings change: its name does not."""
-        return {"hardware": {key: value for key, value in self.as_dict["hardware"].items() if key not in ("name", "is_label", "ranks")}}
+        counts = (self.num_runs, self.warmup_runs)
+        until = {"precision": self.num_runs == AUTO, "max_seconds": AUTO in counts}
+        of_windows = ("decode", "window") if self.measure.decode is Decode.full else ()
+        of_metrics = () if self.measure.system_metrics else ("interval_s",)
+        measure = _without(self.as_dict["measure"], (*of_windows, *of_metrics))
+        return {**self._pick("num_runs", "warmup_runs", *_chosen(until)), "measure": measure}
 
     def _pick(self, *keys: str) -> dict[str, Any]:
         return {key: self.as_dict[key] for key in keys}
@@ -315,6 +330,14 @@ def _as_plain(value: Any) -> Any:
     if "_plain" not in value.__dict__:
         value.__dict__["_plain"] = asdict(value)
     return value.__dict__["_plain"]
+
+
+def _without(settings: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in keys}
+
+
+def _chosen(keys: Mapping[str, bool]) -> list[str]:
+    return [key for key, is_chosen in keys.items() if is_chosen]
 
 
 def canonical_json(values: Mapping[str, Any]) -> str:

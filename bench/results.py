@@ -272,7 +272,9 @@ _IDENTITY = ("started_at", "point_id", "config_id", "round", "host")
 def _unique(rows: pa.Table) -> pa.Table:
     """The rows in the order of their start, each once."""
     ordered = rows.sort_by([(name, "ascending") for name in _IDENTITY])
-    identity = zip(*(ordered[name].to_pylist() for name in _IDENTITY), strict=True)
+    # A timestamp as a number: pyarrow imports pandas to tell one as a datetime.
+    columns = [ordered[name].cast(pa.int64()) if name == "started_at" else ordered[name] for name in _IDENTITY]
+    identity = zip(*(column.to_pylist() for column in columns), strict=True)
     seen: set[tuple[Any, ...]] = set()
     first = [key not in seen and not seen.add(key) for key in identity]  # type: ignore[func-returns-value]
     return ordered.filter(pa.array(first, pa.bool_()))

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.config import Device, HardwareConfig, RunConfig
+from bench.frameworks import deepspeed_tp
 from bench.results import Row, Store
+from bench.sweep.ray import needed
 from tests import slurm_cluster
-from tests.conftest import PYTHONPATH
+from tests.conftest import PYTHONPATH, fake_run
 
 FAST = ("num_runs=2", "warmup_runs=0", "input_tokens=8", "output_tokens=4", "report=false", "batch_size=1,2")
 SLURM = ("hydra.launcher.executor=slurm", "hydra.launcher.params={timeout_min:5,cpus_per_task:1}")
@@ -112,6 +116,14 @@ class TestSlurm:
         assert ran.returncode == 1
         assert "Slurm did not take the jobs" in ran.stderr
         assert "Traceback" not in ran.stderr
+
+
+def test_a_group_takes_its_gpus_with_their_share_of_the_cores_and_on_cpus_a_whole_node() -> None:
+    nodes = [{"CPU": 64.0, "GPU": 8.0}, {"CPU": 32.0, "GPU": 8.0}, {"CPU": 16.0}]
+    split = RunConfig(model=fake_run().model, framework=deepspeed_tp.Settings(name="deepspeed_tp", tp=2))
+    assert needed(split, nodes) == {"num_gpus": 2, "num_cpus": 8}
+    assert needed(replace(split, hardware=HardwareConfig(device=Device.cpu)), nodes) == {"num_cpus": 16}
+    assert needed(split, nodes[2:]) == {"num_cpus": 16}
 
 
 @needs_ray

@@ -49,6 +49,27 @@ def test_a_points_hash_tells_what_is_measured_and_not_how_often() -> None:
     assert fake_run(batch_size=2).point_id != point.point_id
 
 
+def test_a_setting_without_effect_measures_nothing_again() -> None:
+    def differ(*settings: dict[str, Any]) -> bool:
+        return len({replace(fake_run(), **each).config_id for each in settings}) > 1
+
+    def measured(**settings: Any) -> dict[str, Any]:
+        return {"measure": MeasureConfig(**settings)}
+
+    def generated(**settings: Any) -> dict[str, Any]:
+        return {"generation": GenerationConfig(**settings)}
+
+    def prompted(**settings: Any) -> dict[str, Any]:
+        return {"data": DataConfig(**settings)}
+
+    assert not differ({}, {"precision": 0.5}, {"max_seconds": 5.0}, measured(interval_s=9.0), generated(top_k=1), prompted(column="x"))
+    assert differ({"num_runs": "auto"}, {"num_runs": "auto", "precision": 0.5})
+    assert differ({"warmup_runs": "auto"}, {"warmup_runs": "auto", "max_seconds": 5.0})
+    assert differ(measured(system_metrics=True), measured(system_metrics=True, interval_s=9.0))
+    assert differ(generated(do_sample=True), generated(do_sample=True, top_k=1))
+    assert differ(*(prompted(source=PromptSource.dataset, path="x", column=column) for column in "xy"))
+
+
 def test_points_share_a_loaded_model_unless_something_else_must_be_loaded() -> None:
     key = fake_run().load_key
     assert fake_run(batch_size=8, output_tokens=1).load_key == key

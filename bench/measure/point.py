@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -83,7 +84,8 @@ def measure(
         peak_host_bytes=memory.host_bytes(),
         peak_device_bytes=tuple(peak for peak in device_peaks if peak),
         gpus=tuple(gpu.uuid for gpu in gpus),
-        engine=told,
+        # Plain values: to unpickle a type of the engine's, the launching process would import the engine.
+        engine=json.loads(json.dumps(told, default=str)),
     )
 
 

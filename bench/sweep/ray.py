@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bench.config import Device, RunConfig
 from bench.errors import MissingExtra
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
@@ -40,6 +41,18 @@ class RayTask:
         ray.cancel(self.reference, force=True)
 
 
+def needed(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What a group takes of a node: a GPU for each rank, with its share of the cores; on CPUs all cores, so that no other disturbs it.
+
+    Of unequal nodes the smallest decides.
+    """
+    with_gpus = [node for node in nodes if node.get("GPU")]
+    if with_gpus and run.hardware.device is not Device.cpu and run.framework.uses_gpus:
+        gpus = getattr(run.framework, "tp", 1)
+        return {"num_gpus": gpus, "num_cpus": max(1, min(int(node.get("CPU", 1) * gpus / node["GPU"]) for node in with_gpus))}
+    return {"num_cpus": max(1, min((int(node.get("CPU", 1)) for node in nodes), default=1))}
+
+
 @contextmanager
 def placed(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> Iterator[list[RayTask]]:
     """Hand each group to Ray, and leave Ray at the end. `params`: `init` for ray.init, the rest (num_gpus, num_cpus, ...) for the tasks."""
@@ -50,8 +63,12 @@ def placed(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params
     options = dict(params)
     ray.init(**{"include_dashboard": False, "log_to_driver": False, "logging_level": "error", **options.pop("init", {})})
     try:
-        task = ray.remote(max_retries=0, **options)(run_group)  # a second try would measure what has a row already
+        task = ray.remote(max_retries=0)(run_group)  # a second try would measure what has a row already
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         folder = str(store.folder.absolute())
-        yield [RayTask(task.remote(list(group), folder, ledger, "the Ray task"), list(group)) for group in groups]
+        yield [
+            RayTask(task.options(**{**needed(group[0].run, nodes), **options}).remote(list(group), folder, ledger, "the Ray task"), group)
+            for group in groups
+        ]
     finally:
         ray.shutdown()

@@ -13,7 +13,7 @@ from bench.host import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
 from tests.perf.figures import ROOT, Figure
 from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching
-from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, sweep_efficiency
+from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, start, sweep_efficiency
 from tests.perf.rates import error_rates
 from tests.perf.reporting import reports
 
@@ -25,6 +25,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "agreement": agreement_with_a_bare_loop,
     "rates": error_rates,
     "help": help_page,
+    "start": start,
     "thousands": ten_thousand_points,
     "restart": restart_after_death,
     "fresh": fresh_process_per_point,

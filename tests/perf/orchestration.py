@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,39 @@ def bare_generate_s(framework: Framework, prompts: np.ndarray[tuple[int, int], n
         input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=0, do_sample=False
     )
     return perf_counter() - started
+
+
+_BARE = """
+import json, sys, torch, transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+sizes = json.loads(sys.argv[1])
+model = AutoModelForCausalLM.from_config(AutoConfig.for_model(sizes.pop("model_type"), **sizes)).eval()
+ids = torch.full((1, 128), 7)
+model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=2, eos_token_id=None, pad_token_id=0, do_sample=False)
+"""
+
+
+def start(turns: int = 7) -> list[Figure]:
+    """A run of one point with one repeat of two tokens, from Enter to the prompt, next to what a user would write, in turns."""
+    settings = ["hardware=cpu", "output_tokens=2", "num_runs=1", "warmup_runs=0", "report=false", "ceilings=false", "rerun=all"]
+    [run] = compose_sweep(["hardware=cpu"])
+    ours, bare = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(turns):
+            bare.append(cost_of(["-c", _BARE, json.dumps(run.model.architecture)], Path(folder)))
+            ours.append(cost_of(["-m", "bench.run", *settings], Path(folder)))
+    our_s, bare_s = (median(cost.wall_s for cost in side) for side in (ours, bare))
+    our_cpu_s, bare_cpu_s = (median(cost.cpu_s for cost in side) for side in (ours, bare))
+    ratio = our_s / bare_s
+    return [
+        Figure(
+            f"from Enter to the end of a run with one repeat of {run.model.name}, over a script that does the same with transformers",
+            f"{ratio:.2f}x ({our_s:.1f} s against {bare_s:.1f} s)",
+            "≤ 1.5x",
+            ratio <= 1.5,
+        ),
+        Figure("the same: CPU", f"{our_cpu_s / bare_cpu_s:.2f}x ({our_cpu_s:.1f} s against {bare_cpu_s:.1f} s)"),
+    ]
 
 
 def help_page() -> list[Figure]:
