@@ -57,7 +57,7 @@ def surroundings(device: str) -> dict[str, Any]:
     """What every engine on torch tells of itself."""
     import torch
 
-    return {"torch": torch.__version__, "device": device_name(device), "threads": torch.get_num_threads()}
+    return {"torch": str(torch.__version__), "device": device_name(device), "threads": torch.get_num_threads()}
 
 
 def torch_dtype(dtype: Dtype) -> torch.dtype:
