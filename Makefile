@@ -8,7 +8,7 @@ RUN := $(BIN)/python -m
 SWEEPS := $(filter-out demo %-small,$(basename $(notdir $(wildcard sweeps/*.yaml))))
 
 # Engines that want an environment of their own; where the host has a GPU, its build is taken where there is one.
-ENGINES ?= vllm llama_cpp
+ENGINES ?= vllm llama_cpp openvino
 ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
 GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 
@@ -42,7 +42,7 @@ perf: $(VENV)/.test ## the measured figures of docs/performance.md
 chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is left
 	$(RUN) tests.chaos
 
-engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for each of vLLM and llama.cpp; ENGINES="vllm" for a choice
+engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
 
 extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed
 	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras

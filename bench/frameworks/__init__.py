@@ -21,6 +21,7 @@ FRAMEWORKS = {
     "pace": "bench.frameworks.pace:Pace",
     "vllm": "bench.frameworks.vllm:Vllm",
     "llama_cpp": "bench.frameworks.llama_cpp:LlamaCpp",
+    "openvino": "bench.frameworks.openvino:OpenVino",
     "fake": "bench.frameworks.fake:Fake",
 }
 ENTRY_POINTS = "bench.frameworks"

@@ -1,0 +1,157 @@
+"""OpenVINO GenAI's continuous batching on CPUs, stepped by us: prompts of the whole batch in the first step, then one token each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.config import Device, Dtype, FrameworkConfig, RunConfig
+from bench.errors import Unsupported
+from bench.frameworks import environments
+from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.request_loop import Served, serve
+from bench.frameworks.transformers import models, saved
+from bench.roofline import ModelShape
+
+_PRECISIONS = {Dtype.fp32: "f32", Dtype.bf16: "bf16", Dtype.fp16: "f16"}
+_CAPABILITIES = {Dtype.fp32: "FP32", Dtype.bf16: "BF16", Dtype.fp16: "FP16"}
+_NO_LIMIT = 1 << 20  # tokens and sequences of a step: whatever the batch, every prompt is read in the first one
+_BYTES = {"int8": 1.0, "int4": 0.5}
+
+
+class Compression(StrEnum):
+    none = "none"  # the model's dtype
+    int8 = "int8"
+    int4 = "int4"  # in groups of 32
+
+
+class KVCache(StrEnum):
+    model = "model"  # the model's dtype
+    u8 = "u8"  # OpenVINO's own default
+
+
+@dataclass
+class Settings(FrameworkConfig):
+    modules: ClassVar[tuple[str, ...]] = ("openvino", "openvino_genai")
+    uses_gpus: ClassVar[bool] = False
+    compression: Compression = Compression.none  # of the weights, by nncf
+    kv_cache: KVCache = KVCache.model  # precision of keys and values
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return "openvino", "openvino-genai", *(("nncf",) if self.compression is not Compression.none else ())
+
+    @property
+    def reads_every_weight(self) -> bool:
+        return self.compression is Compression.none
+
+    @property
+    def bytes_per_weight(self) -> float | None:
+        return _BYTES.get(self.compression)
+
+
+class OpenVino:
+    def __init__(self, run: RunConfig) -> None:
+        assert isinstance(run.framework, Settings)
+        self._run = run
+        self._settings = run.framework
+        self._asked = 0  # requests so far: each needs a number of its own
+        self._served: Served | None = None
+
+    def load(self) -> ModelShape | None:
+        environments.require(self._settings)
+        import openvino
+
+        model = self._run.model
+        if self._run.hardware.device is Device.cuda:
+            raise Unsupported("hardware.device=cuda, but OpenVINO has no CUDA; use hardware=cpu")
+        if _CAPABILITIES[model.dtype] not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise Unsupported(f"model.dtype={model.dtype}, but OpenVINO does not compute in it on this CPU; use model.dtype=fp32")
+        models.quiet()
+        config = models.config_of(model)
+        self._folder = self._exported()
+        self._precision = _PRECISIONS[model.dtype]
+        self._properties = {
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "KV_CACHE_PRECISION": self._precision if self._settings.kv_cache is KVCache.model else "u8",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # else it rounds activations to int8 where weights are
+            **({"INFERENCE_NUM_THREADS": str(self._run.hardware.threads)} if self._run.hardware.threads else {}),
+        }
+        self._pipeline = self._start()
+        shape = models.shape_from(config, models.count_on_meta(config))
+        return shape and replace(shape, bytes_per_weight=self._settings.bytes_per_weight)
+
+    def prepare(self, run: RunConfig) -> None:
+        from openvino_genai import GenerationConfig
+
+        search = run.generation
+        if search.num_beams > 1 or not search.use_cache:
+            raise Unsupported("framework=openvino runs no beams here, and always keeps a KV cache; use generation=greedy or sample")
+        asked = GenerationConfig(max_new_tokens=run.output_tokens, ignore_eos=True, do_sample=search.do_sample, rng_seed=run.seed)
+        asked.set_eos_token_id(0)  # it wants one, to ignore it
+        if search.do_sample:
+            asked.temperature, asked.top_p, asked.top_k = search.temperature, search.top_p, search.top_k or 2**31
+        self._asking = asked
+
+    def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
+        import openvino
+
+        pipeline, first = self._pipeline, self._asked
+        self._asked += len(prompts)
+        handles = [
+            pipeline.add_request(first + row, openvino.Tensor(prompts[row : row + 1].copy()), self._asking) for row in range(len(prompts))
+        ]
+
+        def step() -> Iterable[tuple[int, Sequence[int]]]:
+            pipeline.step()
+            return [(row, part.generated_ids) for row, handle in enumerate(handles) if handle.can_read() for part in handle.read().values()]
+
+        self._served = serve(step, pipeline.has_non_finished_requests, len(prompts), new_tokens, on_step)
+        if self._served.prefill_steps > 1:
+            raise MemoryError(f"the prompts took {self._served.prefill_steps} steps: the KV cache does not hold them all")
+        return self._served.tokens
+
+    def describe(self) -> dict[str, Any]:
+        cache = self._pipeline.get_metrics()
+        return {
+            "framework_version": version("openvino-genai"),
+            "openvino": version("openvino"),
+            "device": "cpu",
+            "threads": self._threads(),
+            "properties": self._properties,
+            "kv_cache_bytes": getattr(cache, "kv_cache_size_in_bytes", None),
+            **(self._served.describe() if self._served else {}),
+        }
+
+    def _exported(self) -> Path:
+        from bench.frameworks.transformers import to_openvino
+
+        model, seed, compress = self._run.model, self._run.seed, self._settings.compression
+        what = {**saved.identity(model, seed), "compression": str(compress), "by": version("openvino"), "writer": to_openvino.VERSION}
+
+        def write(folder: Path) -> None:
+            to_openvino.write(models.build(model, "cpu", seed), folder, None if compress is Compression.none else str(compress))
+
+        return saved.made_once("openvino", f"{model.family or 'model'}-{{}}", what, write)
+
+    def _start(self) -> Any:
+        from openvino_genai import ContinuousBatchingPipeline, SchedulerConfig
+
+        scheduler = SchedulerConfig()  # a cache of size 0 grows as it is needed
+        scheduler.enable_prefix_caching = scheduler.dynamic_split_fuse = False
+        scheduler.max_num_batched_tokens = scheduler.max_num_seqs = _NO_LIMIT
+        try:
+            return ContinuousBatchingPipeline(str(self._folder), scheduler, "CPU", self._properties)
+        except RuntimeError as error:
+            if "SDPAToPagedAttention" not in str(error):
+                raise
+            raise Unsupported("OpenVINO's paged attention takes models with sdpa attention only; use framework=hf for this one") from error
+
+    def _threads(self) -> int:
+        import openvino
+
+        return self._run.hardware.threads or int(openvino.Core().get_property("CPU", "INFERENCE_NUM_THREADS") or 0)
