@@ -15,7 +15,7 @@ import pytest
 
 from bench.config import FrameworkConfig, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, MissingEngine, Unsupported
-from bench.frameworks import environments, llama_cpp, settings_by_name
+from bench.frameworks import environments, llama_cpp, make_framework, openvino, settings_by_name
 from bench.frameworks.failure import JobLost
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
 from bench.frameworks.transformers import gguf_header
@@ -27,6 +27,7 @@ from tests.engines import LLAMA, measured, point
 # What each engine is held against transformers with: FAMILY-DTYPE.
 CLAIMS = {
     "vllm": ["llama-fp32", "llama-bf16", "falcon-fp32", "opt-fp32", "mixtral-fp32"],
+    "openvino": ["llama-fp32", "llama-bf16", "qwen3-fp32", "falcon-fp32", "opt-fp32"],
     "llama_cpp": ["llama-fp32", "llama-bf16", "qwen3-fp32", "mixtral-fp32", "phi3-fp32"],
 }
 
@@ -107,6 +108,49 @@ def test_llama_cpp_samples_by_the_seed(tmp_path: Path, monkeypatch: pytest.Monke
     drawn = [point(settings("llama_cpp"), generation=GenerationConfig(do_sample=True, temperature=hot)) for hot in (1.0, 1.0, 1.5)]
     first, again, hotter = (in_worker(run, tmp_path, monkeypatch).tokens_digest for run in drawn)
     assert first == again != hotter
+
+
+@needs("openvino")
+def test_openvino_compresses_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = in_worker(point(settings("openvino", compression=openvino.Compression.int8)), tmp_path, monkeypatch)
+    assert (seen.engine["prefill_steps"], seen.engine["steps"]) == (1, 6)
+    assert seen.shape
+    [file] = (tmp_path / "llm-bench-sweep" / "openvino").glob("*/openvino_model.bin")
+    assert file.stat().st_size < 2 * seen.shape.n_params
+
+
+@needs("vllm")
+def test_vllm_reads_prompts_in_chunks_where_it_is_told_to_and_refuses_what_its_cache_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the row: how many steps the prompts took. A batch that does not fit is out of memory, not a queue."""
+    model = {**LLAMA, "hidden_size": 128}
+    four_blocks = 4 * 128 * 2 * 2 * 2 * 32 * 4 / 1e9
+    four, two = (
+        point(settings("vllm", enforce_eager=True, max_num_batched_tokens=16, kv_cache_gb=four_blocks), model, batch_size=batch)
+        for batch in (4, 2)
+    )
+    monkeypatch.setattr(environments, "python_of", lambda framework: str(PYTHONS["vllm"]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    worker = ResidentWorker(four, tmp_path / "log", Slot())
+    try:
+        worker.load(four)
+        seen = worker.measure(two, lambda *_: None)
+        with pytest.raises(JobLost, match=r"4 blocks of 128 tokens do not fit the 3 of the KV cache; raise framework\.kv_cache_gb") as lost:
+            worker.measure(four, lambda *_: None)
+    finally:
+        worker.close()
+    assert seen.engine["prefill_steps"] > 1
+    assert seen.token_times_s
+    assert [len(steps) for steps in seen.token_times_s] == [6, 6]
+    assert lost.value.status is Status.oom
+
+
+def test_a_search_that_an_engine_lacks_is_refused_before_it_is_asked() -> None:
+    for engine in CLAIMS:
+        run = point(settings(engine), generation=GenerationConfig(num_beams=2))
+        with pytest.raises(Unsupported, match="use generation=greedy"):
+            make_framework(run).prepare(run)
 
 
 @needs("llama_cpp")

@@ -86,11 +86,11 @@ class OpenVino:
         return shape and replace(shape, bytes_per_weight=self._settings.bytes_per_weight)
 
     def prepare(self, run: RunConfig) -> None:
-        from openvino_genai import GenerationConfig
-
         search = run.generation
         if search.num_beams > 1 or not search.use_cache:
             raise Unsupported("framework=openvino runs no beams here, and always keeps a KV cache; use generation=greedy or sample")
+        from openvino_genai import GenerationConfig
+
         asked = GenerationConfig(max_new_tokens=run.output_tokens, ignore_eos=True, do_sample=search.do_sample, rng_seed=run.seed)
         asked.set_eos_token_id(0)  # it wants one, to ignore it
         if search.do_sample:

@@ -13,6 +13,7 @@ from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
 from bench.frameworks.transformers import models, saved
+from bench.host import machine
 from bench.roofline import ModelShape, kv_bytes_per_token
 
 # In this process, so that its steps can be told; and without the report of its use that it would send.
@@ -78,13 +79,13 @@ class Vllm:
 
     def prepare(self, run: RunConfig) -> None:
         """Raises Unsupported, and MemoryError for what the KV cache does not hold: vLLM would serve it in turns."""
+        search = run.generation
+        if search.num_beams > 1 or not search.use_cache:
+            raise Unsupported("framework=vllm has no beam search, and always keeps a KV cache; use generation=greedy or sample")
         import torch
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        search = run.generation
-        if search.num_beams > 1 or not search.use_cache:
-            raise Unsupported("framework=vllm has no beam search, and always keeps a KV cache; use generation=greedy or sample")
         if (needed := self._room.and_for(run)) != self._room:
             self._room = needed
             self._stop()
@@ -179,7 +180,11 @@ class Vllm:
         if self._shape is None:
             return 4 * 10**9
         blocks = 2 + self._room.sequences * -(-self._room.tokens // _BLOCK)  # it keeps one for itself
-        return int(blocks * _BLOCK * kv_bytes_per_token(self._shape, self._run.model.dtype.bytes) / self._settings.tp)
+        dtype_bytes = self._run.model.dtype.bytes
+        needed = blocks * _BLOCK * kv_bytes_per_token(self._shape, dtype_bytes)
+        # Where the largest point does not fit, the smaller ones are to run: it is refused when its turn comes.
+        left = 0.9 * machine.memory_left_bytes() - self._shape.n_params * dtype_bytes
+        return int(max(min(needed, left), 2 * _BLOCK * kv_bytes_per_token(self._shape, dtype_bytes)) / self._settings.tp)
 
     def _refuse_too_much(self, run: RunConfig) -> None:
         cache = self._config.cache_config

@@ -179,7 +179,7 @@ class GroupRunner:
         worker = self._worker = ResidentWorker(job.run, self._log(job), self.slot)
         if self.stopped_by:  # since before there was a worker to kill
             raise JobLost(Status.interrupted, self.stopped_by)
-        worker.load(job.run)
+        worker.load(self.ledger.largest.get(job.run.load_key, job.run))
         self._loaded_key = job.run.load_key
         return worker
 

@@ -66,6 +66,7 @@ class Ledger:
 
     statuses: dict[JobKey, Status] = field(default_factory=dict)
     out_of_memory: list[Job] = field(default_factory=list)
+    largest: dict[str, RunConfig] = field(default_factory=dict)  # by load key, of the whole sweep: an engine makes room for it
 
     def record(self, job: Job, status: Status) -> None:
         self.statuses[job.key] = status
@@ -106,6 +107,8 @@ def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
             ledger.statuses[key] = Status(row["status"])
             if row["status"] == Status.oom and key in by_key:
                 ledger.out_of_memory.append(by_key[key])
+    for job in sorted((job for job in jobs if not job.is_search), key=lambda job: job.run.batch_size * job.run.input_tokens):
+        ledger.largest[job.run.load_key] = job.run
     todo = unfinished(jobs, ledger)
     return Plan(tuple(_in_order(todo)), len(jobs) - len(todo), ledger)
 

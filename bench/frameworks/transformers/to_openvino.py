@@ -43,7 +43,7 @@ def write(model: Any, folder: Path, compress: str | None = None) -> None:
     model.config.save_pretrained(folder)
 
 
-class _Step(torch.nn.Module):
+class _Step(torch.nn.Module):  # type: ignore[misc]
     """A forward pass with the KV cache as plain inputs and outputs."""
 
     def __init__(self, model: Any) -> None:
