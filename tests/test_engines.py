@@ -19,8 +19,10 @@ from bench.frameworks import environments, llama_cpp, make_framework, openvino, 
 from bench.frameworks.failure import JobLost
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
 from bench.frameworks.transformers import gguf_header
+from bench.host.devices import Slot
 from bench.measure.point import Measurement
 from bench.results import Status
+from bench.worker.resident import ResidentWorker
 from tests.conftest import ROOT
 from tests.engines import LLAMA, measured, point
 

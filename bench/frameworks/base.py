@@ -25,7 +25,7 @@ class Framework(Protocol):
     """An inference engine under test. Created in the worker once for all points with one load key."""
 
     def __init__(self, run: RunConfig) -> None:
-        """With the largest point of those that share the load key, as far as it is known: an engine that must make room does it for that."""
+        """With the largest point of those that share the load key, as far as it is known: one that must make room does it for that."""
 
     def load(self) -> ModelShape | None:
         """Load the model once; every later point has the same load key. Raises Unsupported where it can't run here.
