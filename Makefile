@@ -12,7 +12,7 @@ ENGINES ?= vllm llama_cpp openvino
 ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
 GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 
-.PHONY: help engines demo test check perf chaos extras fuzz clean mpt published $(SWEEPS)
+.PHONY: help engines demo test check perf chaos gpu extras fuzz clean mpt published $(SWEEPS)
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,6 +48,13 @@ extras: ## whether all optional engines can be installed together: resolved in a
 	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras
 	timeout 300 $(VENV)-extras/bin/pip install --quiet --dry-run $$(grep '^torch==' requirements/demo.txt) '.[all]'
 	rm -rf $(VENV)-extras
+
+# A leading dash: what a step finds wrong is told at the end, and the others run all the same.
+gpu: $(VENV)/.test ## what only a GPU can show, then two published grids in part, in ten minutes: docs/gpus.md
+	-$(RUN) pytest -m gpu -rs --junitxml=outputs/gpu-tests.xml
+	-$(RUN) bench.run +sweeps=mpt-7b-latency-short output_tokens=1,11,101
+	-$(RUN) bench.run +sweeps=open-models model=mpt_7b,llama_7b,falcon_7b batch_size=1,4,16,64 num_runs=3 warmup_runs=1 prune_predicted=true
+	$(RUN) tests.gpu_summary outputs/gpu-tests.xml outputs/mpt-7b-latency-short outputs/open-models
 
 clean: ## remove the virtual environment and the caches, but no results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

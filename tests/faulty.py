@@ -28,6 +28,7 @@ class Fault(StrEnum):
     error = "error"  # raises while generating
     oom = "oom"  # runs out of memory
     sticky = "sticky"  # its device is lost: from now on, every call in this process raises
+    device_assert = "device_assert"  # the same on a real GPU
     load_once = "load_once"  # dies, and the next load raises
     hang = "hang"  # never answers
     exit = "exit"  # leaves with exit code 3
@@ -42,7 +43,7 @@ class Fault(StrEnum):
     any = "any"  # one of those that strike while generating, or none: drawn by the seed and the point
 
 
-_NOT_DRAWN = (Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.any)
+_NOT_DRAWN = (Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.device_assert, Fault.any)
 DRAWN = [fault for fault in Fault if fault not in _NOT_DRAWN]
 
 
@@ -96,6 +97,8 @@ class Faulty(fake.Fake):
         self._device_lost = self._device_lost or fault is Fault.sticky
         if self._device_lost:
             raise RuntimeError("CUDA error: an illegal memory access was encountered (pretend)")
+        if self._settings.fault is Fault.device_assert:
+            _use_gpu(lose_it=fault is Fault.device_assert)
         if fault is Fault.load_once:
             Path(str(self._settings.marks), "next-load").touch()
         _strike(fault, len(prompts), pids[1] if pids else None)
@@ -110,6 +113,13 @@ class Faulty(fake.Fake):
         point = f"{run.batch_size}-{run.input_tokens}-{run.output_tokens}"
         fault = drawn(settings.fault_seed, point, settings.fault_share)
         return fault if fault and _first_time(str(settings.marks), point) else None
+
+
+def _use_gpu(lose_it: bool) -> None:
+    """Ask torch's GPU for something; with an index out of range, this process can never use it again."""
+    import torch
+
+    torch.arange(4, device="cuda")[torch.tensor([9 if lose_it else 1], device="cuda")].cpu()
 
 
 def _first_time(folder: str, point: str) -> bool:
