@@ -1,4 +1,4 @@
-"""python -m tests.gpu_summary TESTS.xml DIR...: what held on this GPU and what did not, and how far it is from the published A100 curves."""
+"""python -m tests.gpu_summary TESTS.xml DIR...: what held on this GPU, and how far it is from the published curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from bench.analysis import references
+from bench.analysis import published
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.host.devices import devices
 
@@ -68,8 +68,8 @@ def checks(jobs: pd.DataFrame) -> Iterator[Check]:
 
 def beside_published(settings: pd.DataFrame) -> Iterator[str]:
     """The ratio to the published latencies, by model and batch size; below 1 is faster."""
-    for sweep, measured in references.repeated(settings):
-        found = references.ratios(measured, sweep)
+    for sweep, measured in published.repeated(settings):
+        found = published.ratios(measured, sweep)
         for (model, batch), group in found.groupby(["model", "batch_size"]):
             on = ", ".join(group["hardware_published"].unique())
             yield f"{model} batch {batch}: {group['ratio'].median():.2f} x the published latency on {on} ({len(group)} points)"
