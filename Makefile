@@ -40,7 +40,7 @@ perf: $(VENV)/.test ## the measured figures of docs/performance.md
 	$(RUN) tests.perf --write
 
 chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is left
-	$(RUN) tests.chaos
+	$(RUN) tests.chaos --write
 
 engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
 

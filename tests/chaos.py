@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.results import Row, Status, Store
 from tests.conftest import PYTHONPATH
 from tests.faulty import drawn
+from tests.perf.figures import PAGE, SURVIVAL, with_survival
 
 MARK = "BENCH_CHAOS"  # in the environment of every process that the sweep starts
 MOST_LAUNCHES = 1000
@@ -130,12 +131,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--points", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help=f"put what was seen into {PAGE.name}")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         chaos = Chaos(Path(folder), arguments.points, arguments.seed)
         started = time.monotonic()
         chaos.run()
-        print(f"{chaos.report()}\n{time.monotonic() - started:.0f} s")
+        seen = f"{chaos.report()}\n{time.monotonic() - started:.0f} s"
+        print(seen)
+    if arguments.write:
+        PAGE.write_text(with_survival(PAGE.read_text(), f"\n{SURVIVAL}\n\n```text\n{seen}\n```\n"))
     sys.exit(bool(chaos.complaints))
 
 

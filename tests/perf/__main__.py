@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from bench.host import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
-from tests.perf.figures import ROOT, Figure
+from tests.perf.figures import PAGE, SURVIVAL, Figure, with_survival
 from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, start, sweep_efficiency
 from tests.perf.rates import error_rates
@@ -31,13 +31,12 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "fresh": fresh_process_per_point,
     "reports": reports,
 }
-PAGE = ROOT / "docs" / "performance.md"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make perf", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *FIGURES], help="which figures; default: all")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     arguments = parser.parse_args()
     console = Console()
     console.print(machine.describe().summary)
@@ -47,7 +46,8 @@ def main() -> None:
         table.add_row(figure.what, figure.value, figure.bound, figure.verdict)
     console.print(table)
     if arguments.write:
-        PAGE.write_text(page(found))
+        _, heading, survived = PAGE.read_text().partition(f"\n{SURVIVAL}")
+        PAGE.write_text(with_survival(page(found), heading + survived))
 
 
 def page(figures: list[Figure]) -> str:

@@ -15,6 +15,13 @@ from statistics import median
 from bench.intervals import median_interval
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+SURVIVAL = "## What it survives: make chaos"
+
+
+def with_survival(page: str, section: str) -> str:
+    """The page of figures, with this section at its end; make perf and make chaos each write their part."""
+    return page.partition(f"\n{SURVIVAL}")[0] + section
 
 
 @dataclass(frozen=True)
