@@ -55,9 +55,9 @@ def run(options: argparse.Namespace) -> int:
     base, *others = sides
     codes, reports, console = [], [], Console()
     for new in others:
-        matched = pairs.match(base, new, options.environment, one_sweep=bool(options.by))
+        matched = pairs.match(base, new, options.environment, one_sweep=bool(options.by), mix=options.mixed)
         if not matched.pairs:
-            raise InvalidSetting("folders", f"{base[0]}, {new[0]}", "no point has a result on both sides; compare sweeps of one grid")
+            raise InvalidSetting("folders", f"{base[0]}, {new[0]}", _nothing_in_common(matched.one_sided))
         found = statistics.compare(matched.pairs, options.min_effect, options.trust_noisy, matched.interleaved, matched.round_s)
         codes.append(found.exit_code)
         reports.append(show.as_json(matched, found))
@@ -67,6 +67,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(reports if options.by else reports[0], indent=2))
     return 1 if 1 in codes else max(codes)
+
+
+def _nothing_in_common(one_sided: int) -> str:
+    if one_sided:
+        return f"{one_sided} points were sampled on one side and measured on the other; --mixed compares them all the same"
+    return "no point has a result on both sides; compare sweeps of one grid"
 
 
 def _parts(part: Part, options: argparse.Namespace) -> list[tuple[str, Part]]:
@@ -103,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--environment", metavar="KEY=VALUE", help="of points measured in several environments, those of this one: torch=2.13.0"
     )
     parser.add_argument("--trust-noisy", action="store_true", help="let differences count that were measured on a noisy host")
+    parser.add_argument("--mixed", action="store_true", help="compare points that were sampled on one side and measured on the other, too")
     parser.add_argument("--json", action="store_true", help="print JSON, and draw no chart")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the chart goes (default: charts/ in the last folder)")
     return parser

@@ -22,7 +22,7 @@ from bench.compose.command_line import for_hydra, is_question
 from bench.compose.help import help_page
 from bench.compose.messages import explain
 from bench.compose.request import compose
-from bench.config import MAX_BATCH
+from bench.config import MAX_BATCH, Decode
 from bench.errors import BenchError
 from bench.host.machine import COMMAND_VARIABLE
 
@@ -43,6 +43,10 @@ def run(arguments: Sequence[str]) -> None:
 
         is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
         show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
+    if any(point.measure.decode is Decode.sampled for point in request.points) and not sweep.elsewhere:
+        from bench.analysis.reporting import tell_sampling
+
+        tell_sampling(sweep.folder, console)
     sweep.check()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,22 @@ import numpy as np
 import pytest
 
 from bench import sweep
+from bench.analysis import draw, sampling, style
+from bench.analysis.settings import pool_rounds, read_jobs
+from bench.compare import main as compare
 from bench.compose.request import compose_sweep
-from bench.config import Decode, RunConfig
+from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.failure import JobLost
 from bench.measure.point import measure
 from bench.measure.sampled import Line, sample
-from bench.results import Row, Store
+from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
+from bench.sweep.lines import LineKeeper
+from bench.sweep.plan import Job
 from bench.sweep.sampling import decided, held_out
+from tests import synthetic
 
 
 class Curved:
@@ -174,11 +182,6 @@ def test_a_point_whose_windows_fail_is_measured_in_full_or_tells_why_not(tmp_pat
 
 def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it(tmp_path: Path) -> None:
     """A prefill of a whole context may need more than the point itself, which then decides by being measured."""
-    from bench.frameworks.failure import JobLost
-    from bench.results import Status
-    from bench.sweep.lines import LineKeeper
-    from bench.sweep.plan import Job
-
     points = tuple(run for run in _points(*_GRID) if run.batch_size == 1 and run.output_tokens > 1)
     engine = Curved()
 
@@ -192,4 +195,74 @@ def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it
     in_full = [job.run.total_tokens for job in jobs if keeper.measurement(job, take) is None]
     assert in_full == [512 + 1001]
     assert "ended as oom (does not fit)" in keeper.remarks(jobs[0])[0]
-    assert replace(points[0].measure, decode=Decode.full) == points[0].in_full().measure
+
+
+def _both_ways(errors: Sequence[float], rounds: int = 4) -> list[Row]:
+    """Rows of points that were sampled with this error and measured in full, and of one that was only sampled."""
+    rows: list[Row] = []
+    for number in range(rounds):
+        measured = synthetic.sweep(output_tokens=[101], batch_size=[2**i for i in range(len(errors) + 1)])
+        for row, error in zip(measured, [*errors, 0.5], strict=True):
+            later = {"environment": "{}", "round": number, "started_at": row["started_at"] + timedelta(minutes=number)}
+            times = [latency_s * (1 + error) for latency_s in row["latencies_s"]]
+            rows.append({**row, **later, "source": "sampled", "latencies_s": times, "latency_s": row["latency_s"] * (1 + error)})
+            if error != 0.5:
+                rows.append({**row, **later, "source": "measured", "config_id": "full"})
+    return rows
+
+
+def test_the_end_of_a_sweep_tells_signed_errors_beside_what_measuring_twice_gives(tmp_path: Path) -> None:
+    jobs = read_jobs([synthetic.write(tmp_path, _both_ways([0.01, -0.02, 0.015]))], settle=False)
+    [errors, twice] = sampling.in_words(sampling.holdout(jobs), 4)
+    assert errors == ("Sampled against measured, 3 points in 4 rounds: median +1.0 %, 90 % of the points within 1.9 %, largest -2.0 %")
+    assert twice.startswith("The same measured twice: median +0.0 %")
+
+
+def test_an_error_above_three_percent_says_what_to_do_and_one_round_says_that_it_is_one(tmp_path: Path) -> None:
+    jobs = read_jobs([synthetic.write(tmp_path, _both_ways([0.05, 0.04], rounds=1))], settle=False)
+    told = " ".join(sampling.in_words(sampling.holdout(jobs), 3))
+    assert "too far off" in told
+    assert "measure.decode=full" in told
+    assert "the error is that of one measurement" in told
+
+
+def test_a_sweep_that_lost_its_held_out_points_says_that_the_error_is_not_known(tmp_path: Path) -> None:
+    rows = [row for row in _both_ways([0.01]) if row["source"] == "sampled"]
+    folder = synthetic.write(tmp_path, rows)
+    assert "not known" in sampling.in_words(sampling.holdout(read_jobs([folder], settle=False)), 2)[0]
+    assert sampling.key_of_sampled(pool_rounds(read_jobs([folder]))) == "sampled, error not known"
+
+
+def test_what_was_measured_counts_and_the_interval_of_the_rest_holds_the_error(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path, _both_ways([0.02, -0.02]))
+    settings = pool_rounds(read_jobs([folder]))
+    assert settings["source"].tolist() == ["measured", "measured", "sampled"]
+    only = settings.iloc[-1]
+    assert only["latency_s_low"] == pytest.approx(only["latency_s"] * 0.98, rel=1e-3)
+    assert only["latency_s_high"] == pytest.approx(only["latency_s"] * 1.02, rel=1e-3)
+    assert sampling.key_of_sampled(settings) == "sampled, error 2.0 %"
+
+
+def test_sampled_is_compared_with_sampled_and_with_measured_only_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = _both_ways([0.0])
+    base = synthetic.write(tmp_path / "base", rows)
+    new = synthetic.write(tmp_path / "new", [{**row, "source": "measured"} for row in rows if row["source"] == "sampled"])
+    with pytest.raises(SystemExit):
+        compare([str(base), str(base), "--json"])
+    assert len(json.loads(capsys.readouterr().out)["points"]) == 2
+    with pytest.raises(SystemExit):
+        compare([str(base), str(new)])
+    assert "1 points were sampled on one side and measured on the other, and are left out" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        compare([str(base), str(new), "--mixed", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["points"]) == 2
+
+
+def test_charts_draw_sampled_points_hollow_and_their_key_holds_the_error(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path, _both_ways([0.02, -0.02]))
+    settings = pool_rounds(read_jobs([folder]))
+    chart = draw.Chart("latency", "Latency", x="batch_size", y="latency_s")
+    with style.house_style():
+        figure = draw.draw(chart, settings)
+        figure.savefig(tmp_path / "chart.svg")
+    assert "sampled, error 2.0 %" in (tmp_path / "chart.svg").read_text()

@@ -125,7 +125,8 @@ def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(chart: Chart, frame: pd.DataFrame) -> pd.DataFrame:
-    told = ("status", "noisy", "repeats", "rounds", "interval", "floor_s", "batch_size", "output_tokens", chart.along)
+    sampled = ("source", "sampling_error")
+    told = (*sampled, "status", "noisy", "repeats", "rounds", "interval", "floor_s", "batch_size", "output_tokens", chart.along)
     drawn = [f"{axis}{end}" for axis in (chart.x, chart.y) for end in ("", "_low", "_high")]
     kept = {*told, *drawn, *chart.line, *chart.facet, *(("framework",) if "framework" in chart.line else ())}
     cell = frame[list(chart.facet)].astype(str).agg(" ".join, axis="columns") if chart.facet else ""
@@ -231,6 +232,7 @@ def _fill(panel: Panel, others: Sequence[Panel], chart: Chart, parts: Parts, sha
     layers.draw_lines(ax, ok, chart.x, chart.y, parts.styles)
     if parts.published is not None:
         layers.draw_references(ax, panel.of(parts.published), chart.x, chart.y, parts.styles)
+    layers.draw_sampled(ax, ok, chart.x, chart.y, parts.styles)
     layers.draw_noisy(ax, ok, chart.x, chart.y)
     if len(missing):
         caption = "OOM" if chart.facet else "out of\nmemory"

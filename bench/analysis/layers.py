@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from bench.analysis import sampling
 from bench.analysis.columns import column_of
 from bench.analysis.settings import interval_in_words, pooled_in_words
 from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyle
@@ -86,6 +87,14 @@ def draw_faint(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     """The lines of the neighbouring panels, to compare by eye."""
     strokes = [points[[x, y]].to_numpy(float) for _, points in frame.groupby(["_cell", "line"], sort=False)]
     ax.add_collection(LineCollection(strokes, colors=_FAINT, lw=1.1, zorder=1), autolim=False)
+
+
+def draw_sampled(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
+    """Points that were not measured step by step: hollow, in the shape of their line."""
+    if sampling.key_of_sampled(frame) is None:
+        return
+    for name, points in _in_order(frame[frame["source"] == sampling.SAMPLED], styles):
+        ax.scatter(points[x], points[y], s=30, marker=styles[name].marker, fc="white", ec=styles[name].color, lw=1.4, zorder=3.3)
 
 
 def draw_noisy(ax: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
@@ -165,7 +174,12 @@ def handles(frame: pd.DataFrame, x: str, y: str, *, source: str | None, referenc
         found.append(Line2D([], [], color=AXIS, lw=1.2, ls=_JOINED, label="same batch size"))
     if limited:
         found.append(Patch(fc=_BEYOND, ec=INK, lw=1.2, label="beyond the hardware's limits"))
-    return [*found, *noisy_handles(frame)]
+    return [*found, *sampled_handles(frame), *noisy_handles(frame)]
+
+
+def sampled_handles(frame: pd.DataFrame) -> list[Artist]:
+    label = sampling.key_of_sampled(frame)
+    return [Line2D([], [], ls="none", marker="o", mfc="white", mec=MUTED, ms=6, mew=1.4, label=label)] if label else []
 
 
 def panel_handles(frame: pd.DataFrame, styles: Styles, others: str, reference: str | None) -> list[Artist]:
@@ -177,7 +191,7 @@ def panel_handles(frame: pd.DataFrame, styles: Styles, others: str, reference: s
     ]
     faint = [Line2D([], [], color="#C3CAD1", lw=1.4, label=others)] if others else []
     theirs = [Line2D([], [], color=MUTED, label=reference, **_HOLLOW)] if reference else []
-    return [*lines, *theirs, *faint, *noisy_handles(frame)]
+    return [*lines, *theirs, *faint, *sampled_handles(frame), *noisy_handles(frame)]
 
 
 def noisy_handles(frame: pd.DataFrame) -> list[Artist]:

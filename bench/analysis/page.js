@@ -196,7 +196,7 @@
     }
     if (at.length > 1) make("path", { d: `M${at.join("L")}`, class: "line", color: line.color }, svg);
     drawn.forEach((row, i) => {
-      mark(svg, line.shape, ...at[i], line.color);
+      mark(svg, line.shape, ...at[i], line.color).classList.toggle("sampled", row.source === "sampled");
       if (row.noise) make("circle", { cx: at[i][0], cy: at[i][1], r: 9, class: "noisy" }, svg);
       points.push({ svg, x: at[i][0], y: at[i][1], row });
     });
@@ -279,10 +279,10 @@
       }
       return drawLine(svg, { ...line, rows: byKey(line.rows, key) }, x, y, key, "latency_s");
     }), right + 6);
-    $("latency-note").textContent = `Median, with a band: ${interval}.` + (theirs.length ? HOLLOW : "") + (lost.length ? " Crosses above: out of memory." : "") + (ok.some((r) => r.noise) ? " Dotted rings: noisy." : "");
+    $("latency-note").textContent = `Median, with a band: ${interval}.` + (theirs.length ? HOLLOW : "") + (lost.length ? " Crosses above: out of memory." : "") + (ok.some((r) => r.noise) ? " Dotted rings: noisy." : "") + SAMPLED;
   }
 
-  const interval = JSON.parse(table.dataset.interval), bars = ` Bars: ${interval}.`, HOLLOW = " Hollow and dashed: published by somebody else, not measured here.";
+  const interval = JSON.parse(table.dataset.interval), SAMPLED = JSON.parse(table.dataset.sampled), bars = ` Bars: ${interval}.`, HOLLOW = " Hollow and dashed: published by somebody else, not measured here.";
   const whiskers = (r) => (r.ok ? [r.latency_s_low, r.latency_s_high] : [r.latency_s]);
   const byKey = (some, key) => [...some].sort((a, b) => a[key] - b[key]);
 

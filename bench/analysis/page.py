@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis import published, terminal
+from bench.analysis import published, sampling, terminal
 from bench.analysis.columns import GRID, column_of
 from bench.analysis.settings import facts, interval_in_words, telling_apart
 from bench.results import Status
@@ -63,12 +63,12 @@ def _columns(settings: pd.DataFrame) -> list[str]:
     texts = [column for column in series if not pd.api.types.is_numeric_dtype(settings[column])]
     numbers = [column for column in series if column not in texts]
     measured = [column for column in _MEASURED if settings[column].notna().any()]
-    return [*texts, *numbers, *GRID, *measured, "status", "noise"]
+    return [*texts, *numbers, *GRID, *measured, "status", "noise", *(["source"] if sampling.key_of_sampled(settings) else [])]
 
 
 def _alignment(columns: Sequence[str]) -> str:
     first = next(i for i, column in enumerate(columns, 1) if _kind(column) != "text" or column in GRID)
-    last = len(columns) - 2
+    last = list(columns).index("status")
     return f"#results :is(th, td):nth-child(n+{first}):nth-child(-n+{last}) {{ text-align: right; white-space: nowrap; }}\n"
 
 
@@ -91,6 +91,7 @@ def _results(settings: pd.DataFrame, columns: Sequence[str]) -> str:
         "fixed": meta,
         "published": [point for points in theirs for point in points],
         "interval": interval_in_words(settings),
+        "sampled": f" Hollow: {key}." if (key := sampling.key_of_sampled(settings)) else "",
     }
     data = " ".join(f'data-{name}="{_attribute(value)}"' for name, value in given.items())
     return f'<table id="results" {data}><thead><tr>{heads}</thead><tbody>\n{body}\n</tbody></table>'

@@ -10,9 +10,9 @@ from typing import TypeVar
 import pandas as pd
 from rich.console import Console
 
-from bench.analysis import charts, page, published, terminal
+from bench.analysis import charts, page, published, sampling, terminal
 from bench.analysis.charts import Picture, Sketch
-from bench.analysis.settings import pool_rounds
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import InvalidSetting
 
 MOST_PICTURES = 12  # a grid over many models would draw for minutes
@@ -29,6 +29,17 @@ def print_tables(jobs: pd.DataFrame, console: Console) -> pd.DataFrame:
     for sweep, measured in published.repeated(settings):
         terminal.print_ratios(measured, sweep, console)
     return settings
+
+
+def tell_sampling(folder: Path, console: Console) -> None:
+    """How far the sampled points of a sweep are off, as far as its held-out ones show; red where that is too much."""
+    jobs = read_jobs([folder], settle=False)
+    count = jobs.loc[jobs["source"] == sampling.SAMPLED, "point_id"].nunique()
+    if not count:
+        return
+    found = sampling.holdout(jobs)
+    for line in sampling.in_words(found, count):
+        console.print(line, style="red" if found.is_bad else None, highlight=False, markup=False)
 
 
 def write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from bench.analysis import sampling
 from bench.analysis.columns import GRID, column_of, is_quantity
 from bench.config import canonical_json
 from bench.intervals import geometric_interval, median_interval
@@ -22,7 +23,7 @@ KEY = ["sweep", "point_id", "environment_id"]
 OUT_OF_MEMORY = (str(Status.oom), str(Status.pruned))
 
 # Long lists that few readers want: 10,000 rows with a time per token are gigabytes.
-_HEAVY = ("token_times_s", "system", "environment")
+_HEAVY = ("token_times_s", "windows", "system", "environment")
 _LIGHT = [name for name, _, _ in COLUMNS if name not in _HEAVY]
 _SPREAD = {
     **dict.fromkeys(("latency_s", "latency_s_min", "latency_s_max", "repeats", "rounds", "latency_s_low", "latency_s_high"), "float64"),
@@ -41,17 +42,25 @@ _TOLD_BY_ENGINE = ["hardware", "attention", "threads", "framework_version", "dev
 _OF_REPEATS = ("latency_s", "latency_per_token_s", "output_tok_s", "total_tok_s")
 
 
-def read_jobs(folders: Sequence[Path], extra_columns: Sequence[str] = (), tell: Callable[[str], None] | None = None) -> pd.DataFrame:
+def read_jobs(
+    folders: Sequence[Path], extra_columns: Sequence[str] = (), tell: Callable[[str], None] | None = None, *, settle: bool = True
+) -> pd.DataFrame:
     """A line per job of these sweeps: of each (sweep, point, environment, round) the latest result, else the latest row. Raises NoRows.
 
     Settings that have no column of their own stand in columns like `framework.kv_cache`. `tell` gets a
-    line for each file in these folders that should hold rows and does not.
+    line for each file in these folders that should hold rows and does not. Of points that were sampled and
+    measured in full, what was measured counts; without `settle` both are there.
     """
     folders = list(dict.fromkeys(folder.resolve() for folder in folders)) if len(folders) > 1 else folders
     tables = [Store(folder).table([*_LIGHT, *extra_columns], tell) for folder in folders]
     frame = pa.concat_tables(tables).to_pandas()
     frame["sweep"] = _sweeps(np.repeat([str(folder) for folder in folders], list(map(len, tables))), frame["name"])
-    frame = _results_last(frame).drop_duplicates([*KEY, "round"], keep="last").sort_values("started_at", kind="stable", ignore_index=True)
+    frame["source"] = frame["source"].fillna(sampling.MEASURED)
+    latest = _results_last(frame).drop_duplicates([*KEY, "round", "source"], keep="last")
+    if settle:
+        latest = sampling.settled(latest)
+    frame = _results_last(latest).drop_duplicates([*KEY, "round"] if settle else [*KEY, "round", "source"], keep="last")
+    frame = frame.sort_values("started_at", kind="stable", ignore_index=True)
     return _with_engine_columns(_with_config_columns(_with_warnings(frame)))
 
 
@@ -72,6 +81,8 @@ def pool_rounds(jobs: pd.DataFrame) -> pd.DataFrame:
     rounds = grouped["latencies_s"].agg(list)
     spread = pd.DataFrame(list(map(_spread, rounds)), index=rounds.index, columns=list(_SPREAD)).astype(_SPREAD)
     latest[list(_SPREAD)] = spread.reindex(latest.index)
+    off = latest["sampling_error"].fillna(0.0)
+    latest["latency_s_low"], latest["latency_s_high"] = latest["latency_s_low"] * (1 - off), latest["latency_s_high"] * (1 + off)
     return _with_rates(latest.reset_index()).sort_values([*_IDENTITY, "tp", *GRID], kind="stable", ignore_index=True)
 
 

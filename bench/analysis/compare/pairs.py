@@ -39,6 +39,11 @@ class Measured:
         return _text(self.chosen.get(key, self.around.get(key)))
 
     @property
+    def source(self) -> str:
+        """measured, or sampled."""
+        return str(self.jobs["source"].iloc[-1])
+
+    @property
     def side(self) -> Side:
         rounds = self.jobs["round"].tolist()
         return Side(
@@ -64,6 +69,8 @@ class Matched:
     pairs: Sequence[Pair]
     unmatched: int  # settings that only one side has
     differences: Mapping[str, tuple[str, str]]  # what was chosen and what was around that is not the same on both sides
+    one_sided: int  # settings that were sampled on one side and measured on the other
+    mixed: int  # of these, how many are compared all the same
     interleaved: bool  # both sides met the same rounds
     round_s: float  # from one round to the next, on the side where that is shorter; 0 if there is but one
 
@@ -85,24 +92,32 @@ def split(part: Part, by: str) -> dict[str, Part]:
     return dict(parts)
 
 
-def match(base: tuple[str, Part], new: tuple[str, Part], environment: str | None = None, *, one_sweep: bool = False) -> Matched:
+def match(
+    base: tuple[str, Part], new: tuple[str, Part], environment: str | None = None, *, one_sweep: bool = False, mix: bool = False
+) -> Matched:
     """Pair the settings that agree in the grid and in whatever varies within a side; the rest may differ.
 
     Where the same thing was measured in several environments, only those of one environment are compared with
     each other. `environment` (torch=2.13.0) chooses. Raises InvalidSetting where none is on both sides. Parts of
-    `one_sweep` may have met the same rounds.
+    `one_sweep` may have met the same rounds. What was sampled on one side and measured on the other is compared with `mix` only.
     """
     apart = sorted({key for _, part in (base, new) for key, values in _values(part).items() if len(values) > 1} | set(GRID))
     chosen = {name: _by_identity(part, apart) for name, part in (("base", base[1]), ("new", new[1]))}
     found: list[tuple[Measured, Measured]] = []
     for identity in chosen["base"].keys() & chosen["new"].keys():
         found += _alike(chosen["base"][identity], chosen["new"][identity], environment)
+    mixed = [pair for pair in found if pair[0].source != pair[1].source]
+    if not mix:
+        found = [pair for pair in found if pair[0].source == pair[1].source]
     order = {id(one): place for place, one in enumerate(base[1])}
     found.sort(key=lambda pair: order[id(pair[0])])
     pairs = [Pair({key: a.chosen.get(key) for key in apart}, a.side, b.side) for a, b in found]
-    unmatched = len(base[1]) + len(new[1]) - 2 * len(pairs)
+    left_out = 0 if mix else len(mixed)
+    unmatched = len(base[1]) + len(new[1]) - 2 * (len(pairs) + left_out)
     told = _differences([a for a, _ in found], [b for _, b in found], apart)
-    return Matched(base[0], new[0], pairs, unmatched, told, one_sweep and _interleaved(found), _round_s(found))
+    return Matched(
+        base[0], new[0], pairs, unmatched, told, len(mixed), len(mixed) - left_out, one_sweep and _interleaved(found), _round_s(found)
+    )
 
 
 def _measured(rounds: pd.DataFrame) -> Measured:

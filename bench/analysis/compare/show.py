@@ -145,6 +145,12 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
             "!: most of what is left out is on one side. A slow program and a disturbed host look alike there, so that nothing is decided; "
             "measure again with more rounds, or with both sides in one sweep (--by)."
         )
+    if matched.mixed:
+        lines.append(f"{matched.mixed} points were sampled on one side and measured on the other: sampling's error is among the changes.")
+    elif matched.one_sided:
+        lines.append(
+            f"{matched.one_sided} points were sampled on one side and measured on the other, and are left out; --mixed compares them."
+        )
     if matched.unmatched:
         lines.append(f"{matched.unmatched} points have a result on one side only, and are left out.")
     shown = list(matched.differences.items())[:_MOST_DIFFERENCES]

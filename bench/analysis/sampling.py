@@ -1,0 +1,117 @@
+"""Points that were sampled and measured in full: how far sampling is off, and beside it what measuring the same thing twice gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import pandas as pd
+
+from bench.results import Status
+
+MEASURED, SAMPLED = "measured", "sampled"
+_POINT = ["sweep", "point_id", "environment_id"]
+_MOST = 0.03  # median error from which on sampling is not to be trusted
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Signed relative errors of several points."""
+
+    of_points: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return median(self.of_points)
+
+    @property
+    def p90(self) -> float:
+        """90 % of the points are off by no more than this, to either side."""
+        return float(pd.Series(self.of_points).abs().quantile(0.9))
+
+    @property
+    def largest(self) -> float:
+        return max(self.of_points, key=abs)
+
+    def __str__(self) -> str:
+        return f"median {_percent(self.median)}, 90 % of the points within {100 * self.p90:.1f} %, largest {_percent(self.largest)}"
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """What the points show that were measured both ways."""
+
+    errors: Errors | None  # None: no point has a result of both kinds in one round
+    twice: Errors | None  # the same measurement twice; None: one round
+    rounds: int  # of the point that has most of them
+
+    @property
+    def is_bad(self) -> bool:
+        return self.errors is not None and abs(self.errors.median) > _MOST
+
+
+def holdout(jobs: pd.DataFrame) -> Holdout:
+    """Of jobs with `source`, one per point, round and source. Sampled and measured are compared within each round."""
+    done = jobs[jobs["status"] == Status.ok]
+    errors, twice, rounds = [], [], 0
+    for _, point in done.groupby(_POINT, dropna=False, sort=False):
+        by_round = point.pivot_table(index="round", columns="source", values="latency_s", aggfunc="last")
+        if not {MEASURED, SAMPLED} <= set(by_round):
+            continue
+        both = by_round.dropna(subset=[MEASURED, SAMPLED])
+        if len(both):
+            errors.append(float((both[SAMPLED] / both[MEASURED]).median()) - 1)
+            rounds = max(rounds, len(both))
+        in_full = by_round[MEASURED].dropna()
+        if len(in_full) > 1:
+            twice.append(float(in_full.iloc[::2].median() / in_full.iloc[1::2].median()) - 1)
+    return Holdout(Errors(errors) if errors else None, Errors(twice) if twice else None, rounds)
+
+
+def in_words(found: Holdout, sampled: int) -> list[str]:
+    """What the end of a sweep says about its sampled points."""
+    if found.errors is None:
+        return [f"{sampled} points are sampled, and none of them has a result in full: how far they are off is not known"]
+    count = len(found.errors.of_points)
+    points, rounds = (f"{number} {what}{'s' if number > 1 else ''}" for number, what in ((count, "point"), (found.rounds, "round")))
+    lines = [f"Sampled against measured, {points} in {rounds}: {found.errors}"]
+    if found.twice is not None:
+        lines.append(f"The same measured twice: {found.twice}")
+    if found.rounds == 1:
+        lines.append("One round: the error is that of one measurement, and what measuring twice gives is not known; set rounds=5")
+    if found.is_bad:
+        lines.append(
+            "This is too far off. Where the same measured twice differs as much, the host is noisy: noise=wait, or more rounds. "
+            "Else: measure.window=64, or rerun=all measure.decode=full"
+        )
+    return lines
+
+
+def settled(jobs: pd.DataFrame) -> pd.DataFrame:
+    """The jobs without the sampled ones of points that were measured in full, too; the others know how far sampling is off.
+
+    `sampling_error` is what 90 % of the sweep's held-out points are within; null where nothing was held out.
+    """
+    jobs = jobs.assign(sampling_error=float("nan"))
+    is_sampled = jobs["source"] == SAMPLED
+    if not is_sampled.any():
+        return jobs
+    for _, ours in jobs.groupby("sweep", sort=False):
+        if errors := holdout(ours).errors:
+            jobs.loc[ours.index[ours["source"] == SAMPLED], "sampling_error"] = errors.p90
+    done = jobs[(jobs["status"] == Status.ok) & ~is_sampled]
+    known = pd.MultiIndex.from_frame(done[_POINT])
+    return jobs[~(is_sampled & pd.MultiIndex.from_frame(jobs[_POINT]).isin(known))].reset_index(drop=True)
+
+
+def key_of_sampled(frame: pd.DataFrame) -> str | None:
+    """What the key of a chart says of hollow points; None where there are none."""
+    if "source" not in frame or not frame["source"].eq(SAMPLED).any():
+        return None
+    errors = frame["sampling_error"].dropna()
+    return f"sampled, error {100 * errors.max():.1f} %" if len(errors) else "sampled, error not known"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f} %"
