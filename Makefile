@@ -42,7 +42,7 @@ perf: $(VENV)/.test ## the measured figures of docs/performance.md
 chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is left
 	$(RUN) tests.chaos --write
 
-engines: $(foreach engine,$(ENGINES),$(ENGINES_FOLDER)/$(engine)/.built) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
+engines: $(ENGINES:%=engine-%) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
 
 extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed
 	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras
@@ -70,11 +70,15 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.demo
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/test.txt
 	touch $@
 
+# The stamp has the lists' content in its name, so that a new clone finds what another one built.
 # What stands in a list ENGINE-alone.txt is installed without what it asks for.
-$(ENGINES_FOLDER)/%/.built: requirements/%.txt $(wildcard requirements/*-alone.txt requirements/*-cuda.txt)
-	rm -rf $(@D)
-	$(PYTHON) -m venv $(@D)
-	CMAKE_ARGS="$(if $(GPU),-DGGML_CUDA=on) $(CMAKE_ARGS)" $(@D)/bin/pip install --quiet --disable-pip-version-check \
-		-r $(firstword $(wildcard requirements/$*$(GPU).txt) $<)
-	$(if $(wildcard requirements/$*$(GPU)-alone.txt),$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements/$*-alone.txt)
-	touch $@
+engine-%:
+	@set -e; folder=$(ENGINES_FOLDER)/$*; list=requirements/$*$(GPU).txt; test -f $$list || list=requirements/$*.txt; \
+	alone=$${list%.txt}-alone.txt; test -f $$alone || alone=; \
+	stamp=$$folder/.built-$$(cat $$list $$alone | sha256sum | cut -c1-12); \
+	if test -f $$stamp; then exit 0; fi; \
+	echo "building $$folder from $$list"; rm -rf $$folder; $(PYTHON) -m venv $$folder; \
+	export CMAKE_ARGS="$(if $(GPU),-DGGML_CUDA=on) $(CMAKE_ARGS)"; \
+	$$folder/bin/pip install --quiet --disable-pip-version-check -r $$list; \
+	if test -n "$$alone"; then $$folder/bin/pip install --quiet --disable-pip-version-check --no-deps -r $$alone; fi; \
+	touch $$stamp

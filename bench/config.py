@@ -99,12 +99,26 @@ class ModelConfig:
         return next((int(self.architecture[key]) for key in POSITION_KEYS if key in self.architecture), None)
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What an engine can do here, for the table in docs/frameworks.md; every one takes whole batches and tells each step."""
+
+    families: str
+    beams: str = "no"
+    sampling: str = "yes"
+    tp: str = "no"
+    quantization: str = "no"
+    speculation: str = "no"
+    devices: str = "CPU, CUDA"
+
+
 @dataclass
 class FrameworkConfig:
     """Base of the frameworks' own settings, which stand beside their adapters in bench/frameworks/."""
 
     name: str = MISSING  # its key in the table of bench/frameworks
     python: Optional[str] = None  # interpreter of its environment; default: the one that runs the sweep, or of `make engines`
+    can: ClassVar[Optional[Abilities]] = None
     modules: ClassVar[tuple[str, ...]] = ()  # of its engine; where they are missing, `make engines` may have built an environment
     uses_gpus: ClassVar[bool] = True  # false: it runs on the CPU whatever is there
     pretends: ClassVar[bool] = False  # true: no model runs, so that no ceiling of the hardware holds

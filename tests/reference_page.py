@@ -10,6 +10,7 @@ from typing import Any
 from bench.compose.help import declared
 from bench.compose.placement import Placement
 from bench.config import (
+    Abilities,
     DataConfig,
     FrameworkConfig,
     GenerationConfig,
@@ -91,6 +92,21 @@ def page() -> str:
     return "\n".join(parts)
 
 
+ENGINES_PAGE = ROOT / "docs" / "frameworks.md"
+_BEGIN, _END = "<!-- from the adapters, by python -m tests.reference_page -->\n", "<!-- end -->"
+
+
+def engines_page() -> str:
+    """docs/frameworks.md with its table of engines as the adapters tell it today."""
+    before, rest = ENGINES_PAGE.read_text().split(_BEGIN)
+    _, after = rest.split(_END)
+    columns = [field.name for field in fields(Abilities)]
+    told = [(name, can) for name in FRAMEWORKS if (can := settings_by_name()[name].can)]
+    lines = [_row("`framework=`", *columns), "|---" * (len(columns) + 1) + "|\n"]
+    lines += [_row(f"`{name}`", *(str(getattr(can, column)) for column in columns)) for name, can in told]
+    return f"{before}{_BEGIN}{''.join(lines)}{_END}{after}"
+
+
 def _framework(kind: type[FrameworkConfig]) -> str:
     table = _settings(kind, "framework.", leave_out=("name", "spec_config"))
     if "spec_config" not in kind.__dataclass_fields__:
@@ -135,3 +151,4 @@ def _row(*cells: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    ENGINES_PAGE.write_text(engines_page())

@@ -33,6 +33,7 @@ def commands(page: Path) -> list[list[str]]:
 
 def test_the_reference_is_up_to_date() -> None:
     assert reference_page.PAGE.read_text() == reference_page.page(), "run python -m tests.reference_page"
+    assert reference_page.ENGINES_PAGE.read_text() == reference_page.engines_page(), "run python -m tests.reference_page"
 
 
 @pytest.mark.parametrize("kind", [RunConfig, *(settings_by_name()[name] for name in FRAMEWORKS)])

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Optional
 
-from bench.config import FrameworkConfig, RunConfig
+from bench.config import Abilities, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import models
@@ -31,6 +31,7 @@ class Collectives(StrEnum):
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities("LLaMA, MPT, Falcon (new decoder), OPT, Qwen3", beams="yes", tp="yes")
     tp: int = 1  # ranks that share each layer
     collectives: Collectives = Collectives.gloo  # between ranks on the CPU; on GPUs it is always NCCL
     kernel_inject: bool = False  # replace layers by DeepSpeed's fused kernels; unsupported where it has none

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import numpy as np
 
-from bench.config import FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
+from bench.config import Abilities, FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import decode_loop, models, tp_plan
@@ -45,6 +45,9 @@ class TpPlan(StrEnum):
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities(
+        "all of transformers'", beams="yes", tp="by transformers' plan", quantization="int8, int4", speculation="a draft, batch 1"
+    )
     attention: Attention = Attention.auto  # auto: what transformers prefers for this model
     cache: Cache = Cache.dynamic  # the KV cache
     compile: bool = False  # torch.compile of the decoding step, during warm-up; needs cache=static

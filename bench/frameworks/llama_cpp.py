@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Optional
 
 import numpy as np
 
-from bench.config import Device, Dtype, FrameworkConfig, GenerationConfig, RunConfig
+from bench.config import Abilities, Device, Dtype, FrameworkConfig, GenerationConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
@@ -45,6 +45,9 @@ class KVCache(StrEnum):
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities(
+        "LLaMA, Mistral, Mixtral, Qwen2, Qwen3, Phi-3, and any GGUF file", quantization="q8_0, q6_k, q5_k_m, q4_k_m, q4_0"
+    )
     modules: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
     quantization: Quantization = Quantization.none  # of the weights, by llama.cpp; a GGUF file of your own keeps its own
     kv_cache: KVCache = KVCache.model  # precision of keys and values

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
-from bench.config import Device, Dtype, FrameworkConfig, RunConfig
+from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
@@ -36,6 +36,9 @@ class KVCache(StrEnum):
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities(
+        "LLaMA, Qwen3, Falcon, OPT, Phi-3, and what else has sdpa attention", quantization="int8, int4", devices="CPU"
+    )
     modules: ClassVar[tuple[str, ...]] = ("openvino", "openvino_genai")
     uses_gpus: ClassVar[bool] = False
     compression: Compression = Compression.none  # of the weights, by nncf

@@ -11,7 +11,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
-from bench.config import Device, Dtype, FrameworkConfig, RunConfig
+from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.transformers import models, saved
@@ -44,6 +44,7 @@ class SpecConfig:
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities("LLaMA, OPT, Qwen3, Phi-3", speculation="a PARD draft, batch 1", devices="CPU")
     uses_gpus: ClassVar[bool] = False
     kv_cache_type: KVCacheType = KVCacheType.BMC  # how keys and values are kept
     llm_operators: dict[str, str] = field(default_factory=dict)  # {Norm: NATIVE, MLP: TPP, ...}; default: PACE's own choice

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
-from bench.config import Device, FrameworkConfig, RunConfig
+from bench.config import Abilities, Device, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
@@ -23,6 +23,7 @@ _BLOCK = 128  # tokens of a block of the KV cache, where nothing else is known: 
 
 @dataclass
 class Settings(FrameworkConfig):
+    can: ClassVar[Optional[Abilities]] = Abilities("LLaMA, Qwen3, Falcon, OPT, Phi-3, Mixtral, and what else vLLM has", tp="yes")
     modules: ClassVar[tuple[str, ...]] = ("vllm",)
     enforce_eager: bool = False  # true: no torch.compile, no CUDA graphs
     max_num_seqs: Optional[int] = None  # sequences of one step; default: the largest batch of the model's points

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from bench import __version__
-from bench.config import MAX_BATCH, RunConfig, canonical_json
+from bench.config import MAX_BATCH, RunConfig, Weights, canonical_json
 from bench.frameworks import environments
 from bench.host import machine
 from bench.host.ceilings import HostCeilings
@@ -191,6 +191,8 @@ def _provenance_in(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
 def _engine(run: RunConfig, seen: Measurement) -> Row:
     """What the engine said of itself; where it names a column of its own, that is truer than the host's description."""
     told: dict[str, Any] = dict(seen.engine)
+    if seen.shape and seen.shape.experts and run.model.weights is Weights.random:
+        told["router"] = "random weights: it sends tokens to all experts nearly alike, which a trained one does not"
     return {
         "framework_version": told.get("framework_version"),
         "framework_args": canonical_json({**run.as_dict["framework"], "used": told}),
