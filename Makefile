@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m
 
 # Every named sweep is a target: make mpt-7b-latency-short, or with SCALE=small its small sibling on the CPU.
+# DECODE=sampled measures long generations by windows of steps: docs/method.md.
 SWEEPS := $(filter-out demo %-small,$(basename $(notdir $(wildcard sweeps/*.yaml))))
 
 # Engines that want an environment of their own; where the host has a GPU, its build is taken where there is one.
@@ -21,7 +22,7 @@ demo: $(VENV)/.demo ## a real sweep of a small model on this machine, with its c
 	$(RUN) bench.run +sweeps=demo
 
 $(SWEEPS): $(VENV)/.demo
-	$(RUN) bench.run +sweeps=$@$(if $(SCALE),-$(SCALE))
+	$(RUN) bench.run +sweeps=$@$(if $(SCALE),-$(SCALE))$(if $(DECODE), measure.decode=$(DECODE))
 
 mpt: $(filter mpt-%,$(SWEEPS)) ## the published MPT grids; SCALE=small for the CPU (make llama, make open-models, ... too)
 

@@ -16,6 +16,7 @@ from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, start, sweep_efficiency
 from tests.perf.rates import error_rates
 from tests.perf.reporting import reports
+from tests.perf.sampled import sampling
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "point": cost_of_a_point,
@@ -30,6 +31,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "restart": restart_after_death,
     "fresh": fresh_process_per_point,
     "reports": reports,
+    "sampled": sampling,
 }
 
 
