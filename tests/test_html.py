@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.colors import to_hex
 
-from bench.analysis import page
+from bench.analysis import charts, page, style
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.results import Row
+from bench.units import format_count, format_seconds
 from tests import browser as browsers
 from tests import synthetic
 
@@ -73,7 +78,7 @@ def test_a_thousand_rows_fit_into_300_kb_and_load_nothing(tmp_path: Path) -> Non
     page = file.read_text()
     assert page.count("<tr><td>") >= 1080
     assert file.stat().st_size < 300_000
-    assert "default-src 'none'" in page
+    assert "default-src 'none'" in unescape(page)
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
 
 
@@ -121,6 +126,63 @@ def test_filters_apply_to_charts_and_table_and_are_remembered(browser: Any, tmp_
     assert browser.execute_script("return document.querySelectorAll('#throughput .line').length") == 3
 
 
+def choose_axis(browser: Any, value: str) -> None:
+    script = "const s = document.getElementById('against'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
+    browser.execute_script(script, value)
+
+
+def test_the_chosen_axis_is_shown_whole_and_its_filter_comes_back(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep())}")
+    assert text(browser, "count") == "4 of 12 settings shown."
+    choose_axis(browser, "output_tokens")
+    assert browser.execute_script("return document.querySelectorAll('#latency .line').length") == 4
+    assert browser.execute_script("return document.getElementsByName('output_tokens')[0].value") == ""
+    choose_axis(browser, "batch_size")
+    assert text(browser, "count") == "4 of 12 settings shown."
+
+
+def test_a_filter_from_the_address_has_its_control(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep(most_tokens=900))}#status=oom&output_tokens=")
+    assert browser.execute_script("return document.getElementsByName('status')[0].value") == "oom"
+    assert shown_rows(browser) == 4
+    choose(browser, "status", "")
+    assert shown_rows(browser) == 12
+
+
+def test_lines_are_called_and_coloured_as_in_the_pictures(browser: Any, tmp_path: Path) -> None:
+    rows = synthetic.sweep(framework=["hf", "pace"], do_sample=[False, True], output_tokens=[11])
+    configs = [json.dumps({**json.loads(row["config"]), "framework": {"compile": row["do_sample"]}}) for row in rows]
+    folder = synthetic.write(tmp_path, [{**row, "config": config} for row, config in zip(rows, configs, strict=True)])
+    settings = pool_rounds(read_jobs([folder]))
+    picture = next(sketch() for sketch in charts.standard_sketches(settings) if sketch().chart.name.startswith("throughput"))
+    with style.house_style():
+        labels = [text for text in picture.figure().axes[0].texts if text.get_fontweight() == "bold"]
+    browser.get(f"file://{page.write_page(read_jobs([folder]), settings, tmp_path / 'report.html')}")
+    script = "return [...document.querySelectorAll('#throughput .name')].map((e) => [e.textContent, getComputedStyle(e).fill])"
+    drawn = {name: "#" + bytes(map(int, re.findall(r"\d+", fill))).hex() for name, fill in browser.execute_script(script)}
+    assert drawn == {label.get_text(): to_hex(str(label.get_color())) for label in labels}
+    assert "hf · sampled" in drawn
+
+
+def test_more_lines_than_names_fit_have_a_key_that_points_them_out(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep(hardware=[f'machine {i}' for i in range(20)], output_tokens=[11]))}")
+    keys = browser.find_elements("css selector", "#throughput .key button")
+    assert len({key.text for key in keys}) == 20
+    looks = (
+        "return new Set([...document.querySelectorAll('#throughput .series')].map((g) => g.outerHTML.replace(/[\\d.]+ [\\d.]+/g, ''))).size"
+    )
+    assert browser.execute_script(looks) >= 7
+    browser.execute_script("arguments[0].focus()", keys[3])
+    assert browser.execute_script("return document.querySelectorAll('#throughput .series.faint').length") == 19
+
+
+def test_numbers_read_in_the_page_as_everywhere_else(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep())}")
+    values = [0, 1e-7, 9.996e-4, 0.0123, 0.99951, 1, 1.5, 9.999, 59.97, 119.96, 150.4, 7199, 7300, 99999.5, 412, 999.6]
+    written = browser.execute_script("return arguments[0].map((v) => [seconds(v), count(v)])", values)
+    assert written == [[format_seconds(value), format_count(value)] for value in values]
+
+
 def test_a_typed_limit_finds_the_highest_throughput_that_keeps_it(browser: Any, tmp_path: Path) -> None:
     rows = synthetic.sweep(framework=["hf", "pace"], output_tokens=[101])
     browser.get(f"file://{page_of(tmp_path, rows)}")
@@ -144,6 +206,15 @@ def test_the_table_sorts_and_the_keyboard_walks_through_the_points(browser: Any,
     assert text(browser, "tip")
     assert browser.execute_script("return document.querySelectorAll('tr.on').length") == 1
     assert browser.execute_script("return document.querySelectorAll('#latency .cross').length") > 0
+
+
+def test_dark_paper_has_lighter_lines(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep(framework=['hf', 'pace'], output_tokens=[11]))}")
+    color = "return getComputedStyle(document.querySelector('#latency .line')).stroke"
+    light = browser.execute_script(color)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    assert browser.execute_script(color) != light
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
 
 
 def test_an_evil_name_does_nothing(browser: Any, tmp_path: Path) -> None:

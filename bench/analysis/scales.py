@@ -25,7 +25,7 @@ LADDERS: dict[str, tuple[list[float], list[float]]] = {
     ),
     "bytes": ([2.0**e for e in range(10, 50)], [2.0**e for e in range(10, 50, 3)]),
 }
-_DECIMAL = (_STEPS, _POWERS)
+DECIMAL = (_STEPS, _POWERS)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _tested(values: Sequence[float]) -> Scale:
 
 def round_values(kind: str, low: float, high: float) -> list[float]:
     """Ticks of a log axis: 1, 2, 5, 10, ... over a few decades, powers of ten over many."""
-    fine, coarse = LADDERS.get(kind, _DECIMAL)
+    fine, coarse = LADDERS.get(kind, DECIMAL)
     inside = [value for value in (fine if log10(high / low) < 2.2 else coarse) if low <= value <= high]
     if len(inside) >= 2:
         return inside[:: ceil(len(inside) / 9)]

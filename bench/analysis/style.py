@@ -27,6 +27,9 @@ BAD = "#B3261E"  # kept for failure
 ORDERED = ("#C88400", "#D1495B", "#7B2D8E", "#14213D")
 # After Okabe and Ito 2008, dark enough for names on white, without the yellow; https://jfly.uni-koeln.de/color/
 UNORDERED = ("#0072B2", "#D55E00", "#009E73", "#B5578F", "#2A93CF", "#8A6100", "#333333")
+# The same on dark paper.
+UNORDERED_ON_DARK = ("#4FB0E8", "#FF9147", "#3FCF9F", "#E69AC6", "#8FD0F5", "#D3A53C", "#DDDDDD")
+ORDERED_ON_DARK = ("#F0B23E", "#FF8291", "#EC84B8", "#CF8BE0", "#C3ABEC", "#B9CDF5")
 _MARKERS = "osD^vPX"
 DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (5, 1.5)), "dashdot": (0, (5, 1.5, 1, 1.5))}
 DASHED: Any = (0, (4, 2.5))

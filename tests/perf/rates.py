@@ -140,7 +140,7 @@ def figures_for(series: Series, tries: int) -> list[Figure]:
     }
     return [
         *(figure for layout in layouts for figure in _errors(series, tries, layout)),
-        *(figure for case in CASES for figure in _errors_in(case, series, tries, layouts)),
+        *(figure for case in CASES for figure in _errors_in(case, series, tries, [each for each in layouts if not each.interleaved])),
         *([_hidden(series, tries)] if TWO_SWEEPS in layouts else []),
         *(
             Figure(f"{series.name}: {interval} holds the long-run median", f"{share:.1%}", "≥ 93 %", share >= 0.93)

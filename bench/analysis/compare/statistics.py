@@ -17,9 +17,6 @@ CONFIDENCE = 0.95  # that all intervals of the points hold together
 _QUIET_ROUNDS = 3
 # Rounds that start this far apart are separate witnesses of a host's speed: docs/method.md.
 APART_S = 60.0
-# Of two stretches of a random walk, one after the other and seen n = 5 times each, the means differ with 2 (2 n^2 + 1) / (n (n + 1)) = 3.4
-# times the variance that is seen within one. 2/n of it is there for independent rounds, too; this is the rest.
-_WALK = 3.0
 # Var(median) / Var(mean) of many normal values; only used where one round has to speak for all.
 _MEDIAN_PENALTY = pi / 2
 # A round is left out when it lies above the median round of its point by this, and by this many times the usual scatter.
@@ -227,7 +224,8 @@ def _pooled(points: Sequence[_Point], round_s: float) -> _Spread:
         for key, value in point.residuals.items():
             by_round[key].append(value)
     shared_df = max(1, len(by_round) - len({name for name, _ in by_round})) if of_rounds else total_df
-    closeness = _WALK * max(0.0, 1 - round_s / APART_S) if of_rounds and any(point.base for point in points) else 0.0
+    walks = [_walk(sorted(point.base), sorted(point.new)) for point in points if of_rounds and point.base]
+    closeness = median(walks) * max(0.0, 1 - round_s / APART_S) if walks else 0.0
     if len(points) == 1 or shared_df >= total_df or squares == 0:
         variance = squares / total_df  # of one point nobody can tell which part of it lasts
         return _Spread(_typical(points), total_df, variance, total_df, closeness * variance, of_rounds)
@@ -236,6 +234,18 @@ def _pooled(points: Sequence[_Point], round_s: float) -> _Spread:
     lasting = closeness * max(0.0, shared / shared_df - rest / rest_df) / len(points)
     df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
     return _Spread(_typical(points), df, shared / shared_df, shared_df, lasting)
+
+
+def _walk(base: Sequence[int], new: Sequence[int]) -> float:
+    """How much more the means of two stretches of a random walk differ, one after the other, than the variance within them tells.
+
+    Of five rounds each 3.4 times that variance, 2/5 of which is there for independent rounds, too; more where rounds between are lost.
+    """
+    times = [*base, *(base[-1] + 1 + number for number in new)]
+    weights = [-1 / len(base)] * len(base) + [1 / len(new)] * len(new)
+    between = -sum(a * b * abs(s - t) for a, s in zip(weights, times, strict=True) for b, t in zip(weights, times, strict=True)) / 2
+    within = [sum(abs(s - t) for s in side for t in side) / (2 * len(side)) for side in (base, new)]
+    return max(0.0, between / (sum(within) / (len(base) + len(new) - 2)) - 1 / len(base) - 1 / len(new))
 
 
 def _typical(points: Sequence[_Point]) -> float:
