@@ -219,8 +219,21 @@ def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Pat
     jobs = read_jobs([synthetic.write(tmp_path, rows)], pace.HEAVY_COLUMNS)
     names = {file.stem for file in pace.save(jobs, tmp_path / "compare")}
     assert names == {*pace.BARS, *pace.LINES}
+    gaps = {"mine": pace.Line("Gaps", "of my own", "Output token", pace.LINES["time_per_tokens"].points)}
+    assert [file.stem for file in pace.create_comparison_line_graph(jobs, tmp_path / "own", gaps)] == ["mine", "mine"]
     mine = {"mine": pace.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
     assert [file.stem for file in pace.create_comparison_bar_graph(jobs, tmp_path / "own", mine)] == ["mine", "mine"]
+
+
+def test_frameworks_are_compared_where_most_of_them_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = synthetic.sweep(framework=["hf", "pace"], output_tokens=[11], batch_size=[1, 4])
+    rows = [{**row, "token_times_s": [[0.1 * i for i in range(1, 12)]]} for row in rows]
+    rows[1] |= {"status": "oom", "token_times_s": None, "latencies_s": None}  # hf at batch 4
+    jobs = read_jobs([synthetic.write(tmp_path, rows)], pace.HEAVY_COLUMNS)
+    drawn: list[pd.DataFrame] = []
+    monkeypatch.setattr(pace, "_lines", lambda frame, metric: drawn.append(frame) or style.new_figure(1, 1))  # type: ignore[func-returns-value]
+    pace.create_comparison_line_graph(jobs, tmp_path / "own")
+    assert [sorted(frame["framework"]) for frame in drawn] == [["hf", "pace"]]
 
 
 def test_per_token_metrics_keep_amds_definitions(tmp_path: Path) -> None:

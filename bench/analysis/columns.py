@@ -156,5 +156,6 @@ def names(columns: Sequence[str]) -> str:
 def word(name: str) -> str:
     """A column within a sentence: batch size."""
     known = {"batch_size": "batch size", "input_tokens": "prompt length", "output_tokens": "output length", "output_tok_s": "throughput"}
+    known |= {"prefill_mfu": "prefill MFU", "decode_mbu": "decode MBU", "floor_s": "least latency"}
     caption = known.get(name) or column_of(name).caption.partition(" of ")[0].partition(" (")[0]
     return caption if caption[:2].isupper() or "." in caption else caption[:1].lower() + caption[1:]

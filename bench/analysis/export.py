@@ -155,7 +155,7 @@ def _pace_system(job: pd.Series, config: Mapping[str, Any]) -> dict[str, Any] | 
     if job["system"] is None or not len(job["system"]):
         return None
     cpu, ram = (pace.LINES[name].points(job)[1] for name in ("cpu_usage", "ram_usage"))
-    used = (ram / 2**20).tolist()
+    used = ram.tolist()
     return {"interval": config["measure"]["interval_s"], "cpu_usage": cpu.tolist(), "ram_usage": used, "peak_ram_usage": max(used)}
 
 

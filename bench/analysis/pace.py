@@ -46,11 +46,8 @@ class Line:
     definition: str
     x: str
     points: Callable[[pd.Series], Points]
+    needs: str = "token_times_s"  # the column without which a job has no such line
     show: Callable[[float], str] = format_seconds
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.0f} MB"
 
 
 def _mean_s(jobs: pd.DataFrame) -> pd.Series:
@@ -104,8 +101,15 @@ def _samples(key: str, scale: float = 1.0, *, from_start: bool = False) -> Calla
 
 LINES: dict[str, Line] = {
     "time_per_tokens": Line("Time per token", "median over the repeats; the first from the request", "Output token", _token_gaps),
-    "cpu_usage": Line("CPU usage", "of the whole host", "Time (s)", _samples("cpu_percent"), "{:.0f} %".format),
-    "ram_usage": Line("RAM usage", "of the whole host, from the start on", "Time (s)", _samples("ram_bytes", from_start=True), _megabytes),
+    "cpu_usage": Line("CPU usage", "of the whole host", "Time (s)", _samples("cpu_percent"), "system", "{:.0f} %".format),
+    "ram_usage": Line(
+        "RAM usage",
+        "of the whole host, from the start on",
+        "Time (s)",
+        _samples("ram_bytes", 2**-20, from_start=True),
+        "system",
+        "{:.0f} MiB".format,
+    ),
 }
 
 
@@ -122,15 +126,17 @@ def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mappi
 
 
 def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Line] = LINES) -> list[Path]:
-    """A picture per metric at the largest point that was measured, a line per framework (or whatever else varies).
+    """A picture per metric at the largest point that most of them reached, a line per framework (or whatever else varies).
 
     `jobs` must hold HEAVY_COLUMNS; what was not recorded is left out.
     """
-    ok = jobs[jobs["status"] == Status.ok]
-    largest = ok[_output_tokens(ok) == _output_tokens(ok).max()].iloc[0]
-    frame = _named(ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")])
-    needs = {name: "token_times_s" if name == "time_per_tokens" else "system" for name in metrics}
-    recorded = {name: frame[frame[need].map(lambda values: values is not None and len(values) > 0)] for name, need in needs.items()}
+    ok = _named(jobs[jobs["status"] == Status.ok])
+    ok = ok.assign(reached=ok.groupby(list(GRID))["line"].transform("nunique"), tokens=_output_tokens(ok))
+    largest = ok.sort_values(["reached", "tokens"], kind="stable").iloc[-1]
+    frame = ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")]
+    recorded = {
+        name: frame[frame[metric.needs].map(lambda values: values is not None and len(values) > 0)] for name, metric in metrics.items()
+    }
     return style.save_all(((name, _lines(found, metrics[name])) for name, found in recorded.items() if len(found)), folder)
 
 
@@ -154,7 +160,13 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     groups, lines = list(dict.fromkeys(frame["setting"])), sorted(frame["line"].unique())
     height = 1.5 + 0.34 * len(groups) * len(lines) + 0.12 * len(groups)
     figure = style.new_figure(7.6, max(2.6, height))
-    figure.subplots_adjust(left=0.2, right=0.9, top=1 - 1.1 / figure.get_figheight(), bottom=0.4 / figure.get_figheight())
+    longest = max(map(len, groups))
+    figure.subplots_adjust(
+        left=min(0.45, max(0.06, 0.03 + 0.0112 * longest)),
+        right=0.9,
+        top=1 - 1.1 / figure.get_figheight(),
+        bottom=0.4 / figure.get_figheight(),
+    )
     ax = figure.add_subplot()
     palette = _palette(frame, lines)
     sns.barplot(
