@@ -114,7 +114,8 @@ function note({ measured }, lines, ok, lost, theirs) {
     : `Median, with a band: ${page.interval}.`;
   const told = measured ? ` ${lost.length} settings ran out of memory.` : " Crosses above: out of memory.";
   const gone = lost.length ? told : "";
-  return said + (theirs.length ? hollow : "") + gone + (ok.some((r) => r.noise) ? " Dotted rings: noisy." : "") + page.sampled;
+  const noisy = ok.some((r) => r.noise) ? " Dotted rings: noisy." : "";
+  return said + (theirs.length ? hollow : "") + gone + noisy + page.sampled;
 }
 
 function drawAxes({ svg, spec, x, y, top, bottom }, xTicks, yTicks) {
@@ -174,7 +175,8 @@ function drawLine({ svg, spec, x, y, at }, { rows: some, color, shape, dash, nam
   if (drawn.length > 1) make("path", stroke, g);
   for (const row of drawn) {
     const [cx, cy] = at(row);
-    make("path", { d: `M${cx} ${cy}${SHAPES[shape](4.4)}`, class: row.source === "sampled" ? "point sampled" : "point" }, g);
+    const look = row.source === "sampled" ? "point sampled" : "point";
+    make("path", { d: `M${cx} ${cy}${SHAPES[shape](4.4)}`, class: look }, g);
     if (row.noise) make("circle", { cx, cy, r: 9, class: "noisy" }, g);
     points.push({ svg, x: cx, y: cy, row });
   }

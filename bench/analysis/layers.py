@@ -34,6 +34,7 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) ->
         _draw_interval(ax, points, x, y, styles[name].color)
     if not drawn:
         return
+    ax.set(xlabel=" ", ylabel=" ")  # without labels of its own seaborn looks through all ticks for a place for some
     sns.lineplot(
         frame[["line", x, y]],
         x=x,

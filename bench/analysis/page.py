@@ -99,7 +99,8 @@ def _numeric(column: pd.Series) -> bool:
 
 def _alignment(settings: pd.DataFrame, columns: Sequence[str]) -> str:
     first = next(i for i, column in enumerate(columns, 1) if _numeric(settings[column]))
-    return f"#results :is(th, td):nth-child(n+{first}):nth-child(-n+{list(columns).index('status')}) {{ text-align: right; white-space: nowrap; }}\n"
+    cells = f":is(th, td):nth-child(n+{first}):nth-child(-n+{list(columns).index('status')})"
+    return f"#results {cells} {{ text-align: right; white-space: nowrap; }}\n"
 
 
 def _plain(column: str, value: Any) -> str:
