@@ -153,7 +153,9 @@ class FrameworkConfig:
 
 @dataclass
 class HardwareConfig:
-    name: Optional[str] = None  # as people write it: 4xA100-80GB is held against the GPUs that are there; default: described from the host
+    name: Optional[str] = (
+        None  # as people write it: 4xA100-80GB is held against the GPUs that are there, with device=cuda; default: described from the host
+    )
     is_label: bool = False  # true: name is kept whatever is there
     ranks: int = 1  # over which a tensor-parallel framework spreads a model here, unless framework.tp says otherwise
     device: Device = Device.auto  # auto: cuda where there is a GPU, else cpu
@@ -437,7 +439,8 @@ def _check_model(run: RunConfig) -> None:
 def _check_hardware(run: RunConfig) -> None:
     name, tp = run.hardware.name or "", getattr(run.framework, "tp", 1)
     count = re.match(r"(\d+)x", name)
-    if count and int(count[1]) != tp and not run.hardware.is_label and not run.framework.pretends:
+    on_gpus = run.hardware.device is Device.cuda and run.framework.uses_gpus
+    if count and on_gpus and int(count[1]) != tp and not run.hardware.is_label:
         problem = f"names {count[1]} devices, and framework={run.framework.name} with framework.tp={tp} uses {tp}"
         remedy = "set framework.tp, choose framework=deepspeed_tp, or keep the name as a mere label by hardware.is_label=true"
         raise InvalidSetting("hardware.name", name, f"{problem}; {remedy}")

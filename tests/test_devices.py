@@ -119,6 +119,11 @@ def test_a_name_that_describes_the_devices_is_kept(name: str | None) -> None:
     assert FOUR.misfit(HardwareConfig(name, device=Device.cuda)) is None
 
 
+def test_a_name_of_cpus_is_no_claim() -> None:
+    assert Devices().misfit(HardwareConfig("2xEPYC 9755")) is None
+    point(name="2xEPYC 9755")
+
+
 @pytest.mark.parametrize("name", ["8xA100-80GB", "4xA100-40GB", "1xH100-80GB", "1xA10"])
 def test_a_name_that_does_not_is_refused_with_what_was_found(name: str) -> None:
     hardware = HardwareConfig(name, device=Device.cuda)
@@ -128,7 +133,7 @@ def test_a_name_that_does_not_is_refused_with_what_was_found(name: str) -> None:
 
 def test_a_sweep_for_other_hardware_stops_before_it_starts(nvml: FakeNvml) -> None:
     with pytest.raises(InvalidSetting, match=r"1xH100-80GB.*this host has 2x NVIDIA A100.*is_label=true"):
-        _refuse_other_hardware([point(name="1xH100-80GB")])
+        _refuse_other_hardware([point(name="1xH100-80GB", device=Device.cuda)])
 
 
 def gpu_job(nvml: FakeNvml, running: tuple[int, ...], cpus: int = 128, other_cpu_s: float = 0.0) -> list[str]:

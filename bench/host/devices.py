@@ -88,7 +88,7 @@ class Devices:
     def misfit(self, hardware: HardwareConfig) -> str | None:
         """Why a name like 4xA100-80GB does not describe these devices; None where it does, or is a name of another kind."""
         claim = re.fullmatch(r"(\d+)x([\w .]+?)(?:-(\d+)\s*GB)?", hardware.name or "")
-        if claim is None or hardware.is_label or hardware.device is Device.cpu:
+        if claim is None or hardware.is_label or hardware.device is not Device.cuda:  # a name of CPUs is nobody's claim
             return None
         count, kind, gigabytes = int(claim[1]), claim[2], claim[3]
         like = [gpu for gpu in self.gpus if kind.lower() in re.split(r"[\s-]+", gpu.name.lower()) or kind.lower() == gpu.name.lower()]
