@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from math import hypot, sqrt
+from statistics import fmean, median, stdev
 
 from bench.config import SETTLING_STEPS
 
@@ -30,7 +31,12 @@ class Window:
     @property
     def typical_step_s(self) -> float:
         """Median time of these steps, for telling whether a curve bends."""
-        return median(self.arrived_s[i] - self.arrived_s[i - 1] for i in self._counted)
+        return median(self._steps_s)
+
+    @property
+    def doubt_s(self) -> float:
+        """Standard error of that median, as for a normal distribution."""
+        return 1.25 * stdev(self._steps_s) / sqrt(len(self._counted))
 
     @property
     def context_tokens(self) -> float:
@@ -41,6 +47,10 @@ class Window:
     def tail_s(self) -> float:
         """What generate does after the last token."""
         return self.total_s - self.arrived_s[-1]
+
+    @property
+    def _steps_s(self) -> list[float]:
+        return [self.arrived_s[i] - self.arrived_s[i - 1] for i in self._counted]
 
     @property
     def _counted(self) -> range:
@@ -105,10 +115,11 @@ def at(steps: Curve, context_tokens: float) -> float:
 
 
 def bends(low: Window, middle: Window, high: Window) -> bool:
-    """Whether the line between two contexts is off by more than 1 % at the middle one."""
+    """Whether the line between two contexts is off by more than 1 % at the middle one, and by more than the scatter of the steps explains."""
     ends = ((low.context_tokens, low.typical_step_s), (high.context_tokens, high.typical_step_s))
     line_s = at(ends, middle.context_tokens)
-    return abs(middle.typical_step_s / line_s - 1) > _STRAIGHT
+    doubt_s = 2 * hypot(middle.doubt_s, low.doubt_s / 2, high.doubt_s / 2)
+    return abs(middle.typical_step_s - line_s) > max(_STRAIGHT * line_s, doubt_s)
 
 
 def middles(look: Callable[[int], Window], ends: Sequence[Window]) -> list[int]:
