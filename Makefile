@@ -45,6 +45,12 @@ chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is
 
 engines: $(ENGINES:%=engine-%) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
 
+FUZZ_EXAMPLES ?= 10000
+FUZZ_SEED ?= 0
+fuzz: $(VENV)/.test ## odd command lines, YAML and foreign configs, 10,000 of each, and every causal family of transformers
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest tests/test_fuzz.py --hypothesis-seed=$(FUZZ_SEED)
+	$(RUN) tests.families
+
 extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed
 	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras
 	timeout 300 $(VENV)-extras/bin/pip install --quiet --dry-run $$(grep '^torch==' requirements/demo.txt) '.[all]'

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from textwrap import shorten
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import YAMLError  # type: ignore[import-untyped]
@@ -13,8 +15,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from bench.errors import UnknownName, UnknownSetting
 
 
-def explain(error: Exception) -> str:
-    """One message for what went wrong while composing: the key, its value, and what to do about it."""
+def explain(error: Exception, typed: Sequence[str] = ()) -> str:
+    """One message for what went wrong while composing what was typed: the key, its value, and what to do about it."""
+    if not isinstance(error, (HydraException, OmegaConfBaseException, YAMLError)):
+        said = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 200, placeholder=" ...")
+        settings = shorten(" ".join(typed), 200, placeholder=" ...")
+        return f"{settings or 'the settings'}: cannot be composed ({said}); write each as key=value with a key and a value of --help"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return str(UnknownName(group, name, error.options, f"or add conf/{group}/{name}.yaml"))

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench.compose import schemas
 from bench.compose.composer import Composer
@@ -37,8 +34,10 @@ def compose(arguments: Sequence[str]) -> Request:
     """The sweep of `bench-run ARGUMENTS`, not run. Raises BenchError."""
     try:
         return _compose(arguments)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise BenchError(explain(error)) from error
+    except BenchError:
+        raise
+    except Exception as error:  # the boundary: Hydra and OmegaConf fail in many ways on what they did not expect
+        raise BenchError(explain(error, arguments)) from error
 
 
 def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:

@@ -26,7 +26,11 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
         keys = ", ".join(content) or "none"
         raise InvalidSetting("FILE", file, f"is no benchmark configuration of {formats}, by its keys: {keys}; name another file")
     reader, sweep = Reader(content), NamedSweep(file.stem, f"{file.name}, a benchmark configuration of {known[0].FORMAT}")
-    known[0].fill(sweep, reader)
+    try:
+        known[0].fill(sweep, reader)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:  # the one place for values of another kind
+        problem = f"is of another kind than {known[0].FORMAT} has there ({error}); write it as in its examples"
+        raise InvalidSetting(reader.last, reader.value, problem) from error
     sweep.notes += reader.finish()
     named = file_name(name or sweep.name)
     if named != sweep.name:

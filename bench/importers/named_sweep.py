@@ -35,7 +35,7 @@ class NamedSweep:
 
     def as_yaml(self) -> str:
         swept = {key: values for key, values in self.settings.items() if isinstance(values, list) and len(values) > 1}
-        fixed = {key: value[0] if isinstance(value, list) else value for key, value in self.settings.items() if key not in swept}
+        fixed = {key: value[0] if isinstance(value, list) and value else value for key, value in self.settings.items() if key not in swept}
         tree = _tree({"name": self.name, **fixed})
         if self.only_with:
             tree["sweep"] = {"also": {part: [typed(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}

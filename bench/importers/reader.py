@@ -20,12 +20,14 @@ class Reader:
     def __init__(self, tree: Mapping[str, Any]) -> None:
         self._left = dict(_flat(tree))
         self.notes: list[str] = []
+        self.last, self.value = "FILE", ""  # what was taken last
 
     def has(self, *prefixes: str) -> bool:
         return any(self._below(prefix) for prefix in prefixes)
 
     def take(self, key: str, default: Any = None) -> Any:
-        return self._left.pop(key, default)
+        self.last, self.value = key, self._left.pop(key, default)
+        return self.value
 
     def need(self, key: str) -> str:
         """Take what cannot be left out. Raises InvalidSetting."""
@@ -63,7 +65,7 @@ def read(file: Path) -> dict[str, Any]:
         content = OmegaConf.to_container(tree, resolve=True)
     except OSError as error:
         raise InvalidSetting("FILE", file, f"cannot be read ({error.strerror}); name a YAML or JSON file") from error
-    except (ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (ValueError, TypeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InvalidSetting("FILE", file, f"is neither YAML nor JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise InvalidSetting("FILE", file, "holds a list; a benchmark configuration has keys and values")
