@@ -32,7 +32,7 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
         problem = f"is of another kind than {known[0].FORMAT} has there ({error}); write it as in its examples"
         raise InvalidSetting(reader.last, reader.value, problem) from error
     sweep.notes += reader.finish()
-    named = file_name(name or sweep.name)
+    named = file_name(name or str(sweep.name))
     if named != sweep.name:
         sweep.notes.append(f"{sweep.name}: is called {named} here, as its folder of results")
     sweep.name = named

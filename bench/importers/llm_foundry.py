@@ -121,8 +121,8 @@ def _take_pretrained(reader: Reader, sweep: NamedSweep) -> None:
         sweep.settings["model.path"] = path
         if not pretrained:
             sweep.notes.append(f"model.pretrained=false: conf/model/ has no architecture of {path}, so it is loaded with its weights")
-    if trusts := reader.take("model.trust_remote_code"):
-        sweep.settings["model.trust_remote_code"] = trusts
+    why = "runs code that comes with the model, so only your own word counts: model.trust_remote_code=true"
+    reader.note("model.trust_remote_code", why, unless=(None, False))
     overrides = reader.take_all("model.config_overrides")
     sweep.notes += [
         f"model.config_overrides.{key}={value}: set model.architecture.{key} where weights are random" for key, value in overrides.items()
