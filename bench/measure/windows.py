@@ -115,7 +115,7 @@ def at(steps: Curve, context_tokens: float) -> float:
 
 
 def bends(low: Window, middle: Window, high: Window) -> bool:
-    """Whether the line between two contexts is off by more than 1 % at the middle one, and by more than the scatter of the steps explains."""
+    """Whether the line between two contexts is off at the middle one: by more than 1 %, and by more than the steps scatter."""
     ends = ((low.context_tokens, low.typical_step_s), (high.context_tokens, high.typical_step_s))
     line_s = at(ends, middle.context_tokens)
     doubt_s = 2 * hypot(middle.doubt_s, low.doubt_s / 2, high.doubt_s / 2)
