@@ -104,12 +104,15 @@ class _Alike:
         self._config = config
         self._followed = set(_NAME.findall(" ".join(_FORMULA.findall(OmegaConf.to_yaml(config)))))
         self._last: RunConfig | None = None
+        self._formulas_of: list[object] = []  # the values that formulas had in it
 
     def with_values(self, overrides: Sequence[Override]) -> RunConfig:
         for override in overrides:
             _set(self._config, override)
         keys = [override.key_or_group for override in overrides]
-        if self._last is None or self._followed.intersection(keys):
+        formulas_of = [override.value() for override in overrides if override.key_or_group in self._followed]
+        if self._last is None or formulas_of != self._formulas_of:
+            self._formulas_of = formulas_of
             self._last = to_run_config(self._config)
         else:
             self._last = replace(self._last, **{key: self._config[key] for key in keys})
