@@ -15,7 +15,7 @@ import psutil
 from bench.config import RunConfig
 from bench.errors import Unsupported
 from bench.frameworks.base import Framework, Tokens
-from bench.host.devices import Gpu, devices
+from bench.host.devices import devices
 from bench.host.disturbance import Disturbance, HostReader, between
 from bench.host.monitors import PeakMemory
 from bench.measure.clock import Clock, Stopwatch
@@ -61,17 +61,14 @@ def measure(
     run: RunConfig, framework: Framework, shape: ModelShape | None, load_s: float, on_repeat: OnRepeat, clock: Clock = perf_counter
 ) -> Measurement:
     """Measure one point on a loaded framework. Raises what the engine raises, Unsupported, and WrongLength."""
-    refuse_too_long(run, shape)
-    framework.prepare(run)
-    ranks, gpus = ranks_of(run), gpus_in_use(run, framework)
-    job = Repeats(run, framework, prompts_for(run), on_repeat, clock, HostReader(ranks, gpus))
-    memory = PeakMemory(ranks)
+    job = prepared(run, framework, shape, on_repeat, clock)
+    memory = PeakMemory(job.host.ranks)
     memory.reset()
     warmups = job.some("warm-up", run.warmup_runs, lambda seen: enough_warmups(seen, run.max_seconds))
     repeats = job.some("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
-    told = framework.describe()
+    told = job.told()
     device_peaks = told.pop("device_peaks", None) or [memory.device_bytes()]
     return Measurement(
         latencies_s=tuple(repeat.latency_s for repeat in repeats),
@@ -82,10 +79,9 @@ def measure(
         spent_s=sum(repeat.latency_s for repeat in (*warmups, *repeats)),
         around=tuple(repeat.around for repeat in repeats),
         peak_host_bytes=memory.host_bytes(),
-        peak_device_bytes=tuple(peak for peak in device_peaks if peak),
-        gpus=tuple(gpu.uuid for gpu in gpus),
-        # Plain values: to unpickle a type of the engine's, the launching process would import the engine.
-        engine=json.loads(json.dumps(told, default=str)),
+        peak_device_bytes=tuple((allocated, reserved) for allocated, reserved in filter(None, device_peaks)),
+        gpus=tuple(gpu.uuid for gpu in job.host.gpus),
+        engine=told,
     )
 
 
@@ -131,26 +127,25 @@ class Repeats:
             raise WrongLength((run.batch_size, run.output_tokens), tokens.shape)
         return Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
 
-
-def ranks_of(run: RunConfig) -> tuple[int, ...]:
-    """The processes beside this one that do a part of the work."""
-    if getattr(run.framework, "tp", 1) == 1:
-        return ()
-    return tuple(child.pid for child in psutil.Process().children(recursive=True))
+    def told(self) -> dict[str, Any]:
+        """What the engine says of itself, as plain values: to unpickle its types, the launching process would import it."""
+        plain: dict[str, Any] = json.loads(json.dumps(self.framework.describe(), default=str))
+        return plain
 
 
-def gpus_in_use(run: RunConfig, framework: Framework) -> tuple[Gpu, ...]:
-    return devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
-
-
-def refuse_too_long(run: RunConfig, shape: ModelShape | None) -> None:
-    """For a model whose config was not known before it was loaded: an engine may cut the sequences short, or die."""
-    needed = run.input_tokens + run.output_tokens
-    if shape is not None and shape.max_positions is not None and needed > shape.max_positions:
+def prepared(run: RunConfig, framework: Framework, shape: ModelShape | None, on_repeat: OnRepeat, clock: Clock) -> Repeats:
+    """The point on the loaded model, ready for its repeats. Raises Unsupported where it is too long for the model."""
+    # For a config that was not known before the model was loaded: an engine may cut the sequences short, or die.
+    if shape is not None and shape.max_positions is not None and run.total_tokens > shape.max_positions:
         raise Unsupported(
-            f"input_tokens + output_tokens={needed} is more than the {shape.max_positions} positions of {run.model.name}; "
+            f"input_tokens + output_tokens={run.total_tokens} is more than the {shape.max_positions} positions of {run.model.name}; "
             "shorten one of them, or choose a model with more positions"
         )
+    framework.prepare(run)
+    ranks = psutil.Process().children(recursive=True) if getattr(run.framework, "tp", 1) > 1 else []
+    gpus = devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
+    host = HostReader(tuple(rank.pid for rank in ranks), gpus)
+    return Repeats(run, framework, prompts_for(run), on_repeat, clock, host)
 
 
 def _ignore(at_s: float | None = None) -> None:

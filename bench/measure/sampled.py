@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 from bench.config import AUTO, RunConfig
 from bench.frameworks.base import Framework
-from bench.host.disturbance import Disturbance, HostReader
+from bench.host.disturbance import Disturbance
 from bench.measure.clock import Clock
-from bench.measure.point import Measurement, OnRepeat, Repeats, gpus_in_use, ranks_of, refuse_too_long
+from bench.measure.point import Measurement, OnRepeat, Repeats, prepared
 from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.windows import Pass, SampledTimes, Window, generations, is_far_turn, middles
 from bench.measure.workload import prompts_for
@@ -33,38 +31,20 @@ class Line:
 
     passes: tuple[Pass, ...]
     points: int  # that share the cost
-    shape: ModelShape | None
-    load_s: float
-    spent_s: float
-    around: tuple[Disturbance, ...] = ()  # per window
-    gpus: tuple[str, ...] = ()
-    engine: dict[str, Any] = field(default_factory=dict)
+    seen: Measurement  # of all windows together: what came of no single point is empty
 
     def measurement(self, run: RunConfig) -> Measurement:
         whole = generations(self.passes, run.input_tokens, run.output_tokens)
         latencies_s = tuple(each.latency_s for each in whole)
         gaps = run.output_tokens - 1
-        spent_s = self.spent_s / self.points
+        spent_s = self.seen.spent_s / self.points
         times = SampledTimes(
             passes=self.passes,
             ttft_s=median(each.ttft_s for each in whole),
             tpot_s=median((each.last_token_s - each.ttft_s) / gaps for each in whole),
             saved_s=run.expected_runs * median(latencies_s) - spent_s,
         )
-        # Energy is told per window, and a window is no repeat.
-        around = tuple(replace(each, energy_j=None) for each in self.around)
-        return Measurement(
-            latencies_s=latencies_s,
-            token_times_s=None,
-            tokens_digest=None,
-            shape=self.shape,
-            load_s=self.load_s,
-            spent_s=spent_s,
-            around=around,
-            gpus=self.gpus,
-            engine=self.engine,
-            sampled=times,
-        )
+        return replace(self.seen, latencies_s=latencies_s, spent_s=spent_s, sampled=times)
 
 
 def sample(
@@ -77,27 +57,29 @@ def sample(
 ) -> Line:
     """Measure the windows of points that differ in their lengths alone. Raises what `measure` raises, and StepsMissing."""
     largest = max(points, key=lambda run: run.total_tokens)
-    refuse_too_long(largest, shape)
-    framework.prepare(largest)  # a cache of the final length is made for the length that the points have
-    ranks, gpus = ranks_of(largest), gpus_in_use(largest, framework)
-    look = _Look(largest, framework, on_repeat, clock, HostReader(ranks, gpus))
+    # Prepared for the longest: a cache of the final length is made for the length that the points have.
+    look = _Look(prepared(largest, framework, shape, on_repeat, clock))
     passes = _passes(points, largest, look)
-    return Line(passes, len(points), shape, load_s, look.spent_s, tuple(look.around), tuple(gpu.uuid for gpu in gpus), framework.describe())
+    told = look.whole.told()
+    told.pop("device_peaks", None)  # of the longest context, whichever point asks
+    around = tuple(replace(each, energy_j=None) for each in look.around)  # energy is told per window, and a window is no repeat
+    gpus = tuple(gpu.uuid for gpu in look.whole.host.gpus)
+    return Line(passes, len(points), Measurement((), None, None, shape, load_s, look.spent_s, around, gpus=gpus, engine=told))
 
 
 def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tuple[Pass, ...]:
     """The first pass tries the largest context first, for which the memory may not suffice, and finds out where the curve bends."""
     starts = sorted({run.input_tokens for run in points})
     end = [] if largest.cache_is_whole else [largest.total_tokens - largest.window_tokens]
-    seen = {tokens: look("repeat", tokens, 1) for tokens in end}
+    seen = {tokens: look(tokens, 1) for tokens in end}
     for tokens in starts:
         look.warm_up(tokens)
-        seen[tokens] = look("repeat", tokens, 1)
+        seen[tokens] = look(tokens, 1)
     ends = [seen[tokens] for tokens in sorted(seen)]
     again: dict[int, Window] = {}
 
     def remember(tokens: int) -> Window:
-        again[tokens] = look("repeat", tokens, 1 + (tokens in again))
+        again[tokens] = look(tokens, 1 + (tokens in again))
         return again[tokens]
 
     bent = [] if largest.cache_is_whole else middles(remember, ends)
@@ -105,7 +87,7 @@ def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tup
     while not _enough(passes, largest, look.spent_s):
         number = len(passes)
         places = sorted({*starts, *(end + bent if is_far_turn(number) else [])}, reverse=number % 2 == 1)
-        passes.append(Pass(tuple(look("repeat", tokens, number + 1) for tokens in places)))
+        passes.append(Pass(tuple(look(tokens, number + 1) for tokens in places)))
     return tuple(passes)
 
 
@@ -121,33 +103,28 @@ def _enough(passes: Sequence[Pass], largest: RunConfig, spent_s: float) -> bool:
 class _Look:
     """Measures one window after the other, under the conditions of the line's largest point."""
 
-    largest: RunConfig
-    framework: Framework
-    on_repeat: OnRepeat
-    clock: Clock
-    host: HostReader
+    whole: Repeats  # of that point
     around: list[Disturbance] = field(default_factory=list)
     spent_s: float = 0.0
-    _repeats: dict[int, Repeats] = field(default_factory=dict)
+    _windows: dict[int, Repeats] = field(default_factory=dict)
 
-    def __call__(self, kind: str, prompt_tokens: int, number: int) -> Window:
-        count = None if self.largest.num_runs == AUTO else int(self.largest.num_runs)
-        repeat = self._at(prompt_tokens).once(kind, number, count)
+    def __call__(self, prompt_tokens: int, number: int) -> Window:
+        largest = self.whole.run
+        count = None if largest.num_runs == AUTO else int(largest.num_runs)
+        repeat = self._at(prompt_tokens).once("repeat", number, count)
         self.around.append(repeat.around)
         self.spent_s += repeat.latency_s
-        if len(repeat.step_s) != self.largest.window_tokens:
-            raise StepsMissing(self.largest.window_tokens, len(repeat.step_s))
+        if len(repeat.step_s) != largest.window_tokens:
+            raise StepsMissing(largest.window_tokens, len(repeat.step_s))
         return Window(prompt_tokens, tuple(repeat.step_s), repeat.latency_s)
 
     def warm_up(self, prompt_tokens: int) -> None:
-        largest = self.largest
-        enough: Callable[[list[float]], bool] = partial(enough_warmups, max_seconds=largest.max_seconds)
-        for repeat in self._at(prompt_tokens).some("warm-up", largest.warmup_runs, enough):
+        largest = self.whole.run
+        for repeat in self._at(prompt_tokens).some("warm-up", largest.warmup_runs, lambda seen: enough_warmups(seen, largest.max_seconds)):
             self.spent_s += repeat.latency_s
 
     def _at(self, prompt_tokens: int) -> Repeats:
-        if prompt_tokens not in self._repeats:
-            run = replace(self.largest, input_tokens=prompt_tokens, output_tokens=self.largest.window_tokens)
-            prompts = prompts_for(run)
-            self._repeats[prompt_tokens] = Repeats(run, self.framework, prompts, self.on_repeat, self.clock, self.host)
-        return self._repeats[prompt_tokens]
+        if prompt_tokens not in self._windows:
+            run = replace(self.whole.run, input_tokens=prompt_tokens, output_tokens=self.whole.run.window_tokens)
+            self._windows[prompt_tokens] = replace(self.whole, run=run, prompts=prompts_for(run))
+        return self._windows[prompt_tokens]

@@ -7,8 +7,6 @@ from statistics import median
 
 from bench.intervals import median_interval
 
-__all__ = ["median"]
-
 FEWEST_REPEATS = 6  # with fewer, not even the whole range is a 95 % interval for the median
 _FEW = 5
 # The clock counts nanoseconds, but a woken thread starts 5 to 50 µs late: up to 5 % of this.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from bench import __version__
@@ -22,7 +22,7 @@ from bench.host.noise import noise
 from bench.intervals import median_interval
 from bench.measure.limits import limits, routing_marks
 from bench.measure.point import Measurement
-from bench.measure.stats import marks, median, percentile
+from bench.measure.stats import marks, percentile
 from bench.measure.windows import SampledTimes
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job, predicted_bytes
