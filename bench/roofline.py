@@ -19,21 +19,8 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }
 # Families whose feed-forward layer has no gate beside the up projection (two matrices, not the three of SwiGLU).
 # A guess for models that are not loaded yet: what is counted in the loaded one decides.
-_UNGATED = {
-    "mpt",
-    "falcon",
-    "opt",
-    "gpt2",
-    "gpt_neo",
-    "gptj",
-    "gpt_neox",
-    "gpt_bigcode",
-    "bloom",
-    "codegen",
-    "phi",
-    "starcoder2",
-    "nemotron",
-}
+_UNGATED = {"mpt", "falcon", "opt", "gpt2", "gpt_neo", "gptj", "gpt_neox", "gpt_bigcode", "bloom", "codegen", "phi", "starcoder2"}
+_UNGATED |= {"nemotron"}
 _UNTIED_BY_DEFAULT = {"llama", "mistral", "mixtral", "qwen2", "qwen3", "phi3", "gpt_neox"}
 _UNTIED_BY_DEFAULT |= {"qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss", "olmo2"}
 # Where a config has a window but no layer_types, these families use it in every layer.
@@ -163,9 +150,11 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
     kv_heads = (
         1 if architecture.get("multi_query") and not architecture.get("new_decoder_architecture") else int(sizes["kv_heads"] or heads)
     )
+    layers = int(sizes["layers"])
+    window, window_layers = _window_of(architecture, layers)
     shape = ModelShape(
         family=family,
-        layers=int(sizes["layers"]),
+        layers=layers,
         hidden=hidden,
         heads=heads,
         kv_heads=kv_heads,
@@ -176,9 +165,9 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
         tied=bool(architecture.get("tie_word_embeddings", family not in _UNTIED_BY_DEFAULT)),
         n_params=0,
         max_positions=next((int(architecture[key]) for key in POSITION_KEYS if architecture.get(key)), None),
-        experts=_experts_of(architecture, int(sizes["layers"])),
-        window=_window_of(architecture),
-        window_layers=_window_layers(architecture, family, int(sizes["layers"])),
+        experts=_experts_of(architecture, layers),
+        window=window,
+        window_layers=window_layers,
         bytes_per_weight=_bytes_per_weight(architecture.get("quantization_config")),
     )
     return replace(shape, n_params=shape.expected_params)
@@ -200,22 +189,18 @@ def _experts_of(architecture: Mapping[str, Any], layers: int) -> Experts | None:
     )
 
 
-def _window_of(architecture: Mapping[str, Any]) -> int | None:
-    window = architecture.get("sliding_window")
-    return int(window) if window and architecture.get("use_sliding_window", True) else None
-
-
 def _kinds(architecture: Mapping[str, Any]) -> list[str]:
     return list(architecture.get("layer_types") or architecture.get("layers_block_type") or ())
 
 
-def _window_layers(architecture: Mapping[str, Any], family: str, layers: int) -> int:
-    if _window_of(architecture) is None:
-        return 0
-    kinds = architecture.get("layer_types")
-    if kinds is not None:
-        return list(kinds).count("sliding_attention")
-    return layers if family in _WINDOW_EVERYWHERE else 0
+def _window_of(architecture: Mapping[str, Any], layers: int) -> tuple[int | None, int]:
+    """How many tokens a layer with a sliding window looks back, and how many layers have one."""
+    window = architecture.get("sliding_window")
+    if not window or not architecture.get("use_sliding_window", True):
+        return None, 0
+    if kinds := _kinds(architecture):
+        return int(window), kinds.count("sliding_attention")
+    return int(window), layers if architecture.get("model_type") in _WINDOW_EVERYWHERE else 0
 
 
 def _bytes_per_weight(quantization: Any) -> float | None:
@@ -308,6 +293,6 @@ def memory_bytes(shape: ModelShape, batch_size: int, input_tokens: int, output_t
     cache = batch_size * cached_tokens * kv_bytes_per_token(shape, bytes_per_value)
     widest = 2 * shape.hidden + (2 if shape.gated else 1) * shape.intermediate
     activations = batch_size * (input_tokens * widest * bytes_per_value + shape.vocab * 4)
-    unquantised = shape.n_params - shape.matrix_params + shape.head_params
-    weights = (shape.n_params - unquantised) * (shape.bytes_per_weight or bytes_per_value) + unquantised * bytes_per_value
+    others = (shape.n_params - shape.matrix_params) * bytes_per_value
+    weights = shape.weight_bytes(bytes_per_value, shape.experts.count if shape.experts else None) + others
     return weights + cache + activations

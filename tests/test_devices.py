@@ -67,27 +67,18 @@ def test_the_slices_of_a_card_stand_for_it(monkeypatch: pytest.MonkeyPatch) -> N
         assert [gpu.uuid for gpu in devices("MIG-1").gpus] == ["MIG-1"]
 
 
-def test_without_nvml_the_driver_s_own_program_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recorded = "NVIDIA H100 80GB HBM3, GPU-5ac5e6ea-3c52, 81559, 580.65.06\nNVIDIA H100 80GB HBM3, GPU-ffff, [N/A], 580.65.06\n"
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\nprintf '{recorded}'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def test_without_nvml_torch_is_asked_where_there_are_device_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf 'a warning\\nNVIDIA H100 80GB HBM3|5ac5e6ea-3c52|85520809984\\n'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    forget()
-    found = devices()
-    forget()
-    assert found.gpus == (Gpu("NVIDIA H100 80GB HBM3", "GPU-5ac5e6ea-3c52", 81559 * 2**20), Gpu("NVIDIA H100 80GB HBM3", "GPU-ffff"))
-    assert found.driver == "580.65.06"
-    assert found.misfit(HardwareConfig("1xH100-80GB", device=Device.cuda)) is None
-
-
-def test_a_host_without_gpus_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    for source in ("_from_nvml", "_from_nvidia_smi", "_from_proc"):
-        monkeypatch.setattr(devices_module, source, lambda: ([], None))
-    forget()
-    assert devices().gpus == ()
+    for files, found in (((), ()), ((str(python),), (Gpu("NVIDIA H100 80GB HBM3", "GPU-5ac5e6ea-3c52", 85520809984),))):
+        monkeypatch.setattr(devices_module, "_DEVICE_FILES", files)
+        forget()
+        assert devices().gpus == found
+    assert devices().misfit(HardwareConfig("1xH100-80GB", device=Device.cuda)) is None
     forget()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
+from glob import glob
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from bench.config import Device, HardwareConfig, RunConfig
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+_DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/dxg")  # the driver's, and that of WSL
 _MEMORY_TOLERANCE = 0.08  # a card of 80 GB tells 79.1 to 81.6 GiB
 _T = TypeVar("_T")
 
@@ -137,8 +139,8 @@ def _visible(gpus: tuple[Gpu, ...], chosen: str | None) -> tuple[Gpu, ...]:
 
 @cache
 def _all_gpus() -> tuple[tuple[Gpu, ...], str | None]:
-    """All GPUs and their driver, from the first source that knows some: none of them is there everywhere."""
-    for source in (_from_nvml, _from_nvidia_smi, _from_proc, _from_torch):
+    """All GPUs and their driver: from NVML, or from torch where a container has no NVML."""
+    for source in (_from_nvml, _from_torch):
         gpus, driver = source()
         if gpus:
             return tuple(replace(gpu, uuid=gpu.uuid or str(i)) for i, gpu in enumerate(gpus)), driver
@@ -153,8 +155,7 @@ def _from_nvml() -> _Found:
         return [], None
     handles = [handle for i in range(ask(library.nvmlDeviceGetCount) or 0) if (handle := ask(library.nvmlDeviceGetHandleByIndex, i))]
     gpus = [_gpu_of(library, part) for handle in handles for part in _parts(library, handle)]
-    driver = ask(library.nvmlSystemGetDriverVersion)
-    return gpus, _text(driver)
+    return gpus, _text(ask(library.nvmlSystemGetDriverVersion))
 
 
 def _gpu_of(library: Any, handle: Any) -> Gpu:
@@ -171,32 +172,18 @@ def _parts(library: Any, handle: Any) -> Iterator[Any]:
     yield from found or [handle]
 
 
-def _from_nvidia_smi() -> _Found:
-    query = ("--query-gpu=name,uuid,memory.total,driver_version", "--format=csv,noheader,nounits")
-    lines = [line.split(", ") for line in _output("nvidia-smi", *query).splitlines()]
-    lines = [line for line in lines if len(line) == 4]
-    gpus = [Gpu(name, uuid, int(mebibytes) * 2**20 if mebibytes.isdigit() else None) for name, uuid, mebibytes, _ in lines]
-    return gpus, lines[0][3] if lines else None
-
-
-def _from_proc() -> _Found:
-    """As the kernel's driver tells it; it does not know their memory."""
-    gpus, driver = [], None
-    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        told = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
-        gpus.append(Gpu(told.get("Model", "NVIDIA GPU").strip(), told.get("GPU UUID", "").strip()))
-    with suppress(OSError):
-        driver = Path("/sys/module/nvidia/version").read_text().strip()
-    return gpus, driver
-
-
 def _from_torch() -> _Found:
     """In a process of its own, which takes seconds: only where a device file shows that there is something to be found."""
-    if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+    if not any(map(glob, _DEVICE_FILES)):
         return [], None
     told = "p = torch.cuda.get_device_properties(i); print(p.name, getattr(p, 'uuid', ''), p.total_memory, sep='|')"
-    lines = _output(sys.executable, "-c", f"import torch\nfor i in range(torch.cuda.device_count()): {told}").splitlines()
-    split = [line.split("|") for line in lines if line.count("|") == 2]
+    command = (sys.executable, "-c", f"import torch\nfor i in range(torch.cuda.device_count()): {told}")
+    everything = {key: value for key, value in os.environ.items() if key != _VISIBLE} | {_ORDER: "PCI_BUS_ID"}
+    try:
+        done = subprocess.run(command, env=everything, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return [], None
+    split = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 2]
     return [Gpu(name, uuid and f"GPU-{uuid}", int(memory)) for name, uuid, memory in split], None
 
 
@@ -224,15 +211,6 @@ def ask(call: Callable[..., _T], *arguments: Any) -> _T | None:
 
 def _text(told: Any) -> str | None:
     return told.decode() if isinstance(told, bytes) else told  # bytes before nvidia-ml-py 11.5
-
-
-def _output(*command: str) -> str:
-    everything = {key: value for key, value in os.environ.items() if key != _VISIBLE}
-    try:
-        done = subprocess.run(command, env=everything | {_ORDER: "PCI_BUS_ID"}, capture_output=True, text=True, check=True, timeout=60)
-        return done.stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _is_about(memory_bytes: int, gigabytes: int) -> bool:

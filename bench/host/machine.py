@@ -26,21 +26,9 @@ from bench.host.devices import devices
 
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
 TIMING_PREFIXES = (
-    "OMP_",
-    "KMP_",
-    "MKL_",
-    "GOMP_",
-    "CUDA_VISIBLE_DEVICES",
-    "NCCL_",
-    "LD_PRELOAD",
-    "TORCH_",
-    "PYTORCH_",
-    "ATEN_",
-    "DNNL_",
-    "ONEDNN_",
-    "VLLM_",
+    *("OMP_", "KMP_", "MKL_", "GOMP_", "TORCH_", "PYTORCH_", "ATEN_", "DNNL_", "ONEDNN_", "VLLM_"),
+    *("CUDA_VISIBLE_DEVICES", "NCCL_", "LD_PRELOAD"),
 )
-
 
 _ROOT = Path(__file__).parents[2]  # of the checkout, or where packages are installed
 COMMAND_VARIABLE = "BENCH_COMMAND"  # what was typed, for the workers and the cluster's jobs that write rows
@@ -136,9 +124,11 @@ def git_sha() -> str | None:
     """The commit of this checkout, with a '+' where it was changed since; None for an installed package."""
     if not (_ROOT / ".git").exists():
         return None
-    sha = _output("git", "-C", str(_ROOT), "rev-parse", "--short=12", "HEAD")
-    changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no")
-    return f"{sha}+" if sha and changed else sha
+    command = ("git", "-C", str(_ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def memory_left_bytes() -> int:
@@ -262,13 +252,6 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def _output(*command: str) -> str | None:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 if __name__ == "__main__":
