@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from bench.config import RunConfig
+from bench.errors import Unsupported
 from bench.frameworks.failure import JobLost, of_exception
 from bench.frameworks.ranks import Ranks
 from bench.host.devices import Slot
@@ -34,7 +35,7 @@ class Toy:
 
     def fail(self, *ranks: int) -> str:
         if self.rank in ranks:
-            raise ValueError(f"no luck on {self.rank}")
+            raise Unsupported(f"no luck on {self.rank}")
         return "fine"
 
     def fail_alone(self, rank: int) -> None:
@@ -70,25 +71,29 @@ def test_one_rank_is_only_this_process() -> None:
     alone.stop()
 
 
-@pytest.mark.parametrize(
-    ("failing", "told"), [((0,), "^no luck on 0"), ((0, 1, 2), "^no luck on 0"), ((2,), "rank 2: ValueError: no luck on 2")]
-)
-def test_whoever_fails_the_error_is_told_and_the_next_call_works(three: Ranks, failing: tuple[int, ...], told: str) -> None:
-    with pytest.raises((ValueError, JobLost), match=told):
+@pytest.mark.parametrize(("failing", "told"), [((0,), "^no luck on 0"), ((0, 1, 2), "^no luck on 0"), ((2,), "^rank 2: no luck on 2")])
+def test_whoever_refuses_is_heard_and_the_next_call_works(three: Ranks, failing: tuple[int, ...], told: str) -> None:
+    with pytest.raises((Unsupported, JobLost), match=told):
         three.call("fail", *failing)
     assert three.call("double", 1) == [2, 102, 202]
 
 
-@pytest.mark.parametrize(("rank", "who"), [(0, ""), (1, "rank 1: ")])
-def test_where_the_others_wait_for_a_rank_that_failed_its_error_is_the_last_word(rank: int, who: str) -> None:
+def test_where_the_others_wait_for_the_first_rank_its_error_is_raised() -> None:
+    two = Ranks(Toy, 2)
+    with pytest.raises(MemoryError, match="gone"):
+        two.call("fail_alone", 0)
+    two.stop()
+
+
+def test_where_the_others_wait_for_a_rank_that_failed_its_error_is_the_last_word() -> None:
     program = (
         "import sys\nfrom bench.frameworks import ranks\nfrom tests.test_ranks import Toy\n"
-        "ranks._GRACE_S = 0.5\nranks.Ranks.last_words = lambda lost: print(lost.status, lost)\n"
-        f"if __name__ == '__main__': ranks.Ranks(Toy, 2).call('fail_alone', {rank})"
+        "ranks.Ranks.last_words = lambda lost: print(lost.status, lost)\n"
+        "if __name__ == '__main__': ranks.Ranks(Toy, 2).call('fail_alone', 1)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stdout.strip() == f"oom {who}MemoryError: gone"
+    assert done.stdout.strip() == "oom rank 1: MemoryError: gone"
 
 
 def test_the_point_gets_the_status_of_the_rank_that_failed_alone(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 from bench.errors import BenchError, Unavailable, Unsupported
 from bench.results import Status
 
+# What an engine says before it touches a device. After anything else its process is not trusted: memory may be lost,
+# and after an illegal access every later call on that GPU fails, too.
+REFUSALS = (Status.unsupported, Status.unavailable)
 _OUT_OF_MEMORY = (
     # How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
     *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),

@@ -8,18 +8,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
 
-from bench.frameworks.failure import JobLost, of_death, of_exception, oom_kills
+from bench.errors import Unsupported
+from bench.frameworks.failure import REFUSALS, JobLost, of_death, of_exception, oom_kills
 from bench.host.machine import die_with_parent
-
-# A rank that fails alone leaves the others inside a collective that never ends, and only the end of the process
-# gets its main thread out of there. So long they have to fail, too.
-_GRACE_S = 5.0
 
 MakeEngine = Callable[[int], Any]
 """Makes the engine of one rank, in that rank's process; must be picklable."""
@@ -36,7 +32,6 @@ class Ranks:
         self._connections: dict[Connection, str] = {}
         self._processes: dict[int, BaseProcess] = {}
         self._answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
-        self._patience: list[threading.Timer] = []
         self._ending = False
         self._oom_kills = oom_kills()
         for rank in range(1, count):
@@ -50,38 +45,33 @@ class Ranks:
         self.first = make_engine(0)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
-        """Call this method of every rank's engine at once. Raises what rank 0 raises, and JobLost for what another one does."""
+        """Call this method of every rank's engine at once. Raises what rank 0 raises, and JobLost for what another one refuses.
+
+        After any error but a refusal, ranks can no longer be called: some may be inside a collective that never ends.
+        """
         for connection in self._connections:
             connection.send((method, arguments))
         try:
             mine = getattr(self.first, method)(*arguments)
-        except Exception as error:
-            traceback.print_exc()
-            self._give_up_after_grace(of_exception(error))
+        except Unsupported:
             self._collect()
             raise
         theirs = self._collect()
-        for name, answer in theirs.items():
+        for answer in theirs:
             if isinstance(answer, JobLost):
-                raise _named(name, answer)
-        return [mine, *theirs.values()]
+                raise answer
+        return [mine, *theirs]
 
     def stop(self) -> None:
         self._ending = True
-        for connection in self._connections:
-            with suppress(OSError):
-                connection.send(None)
         for process in self._processes.values():
-            process.join(2.0)
             process.kill()
             process.join()
 
-    def _collect(self) -> dict[str, Any]:
+    def _collect(self) -> list[Any]:
         """The answer of every rank, in their order."""
         answers = dict(self._answers.get() for _ in self._connections)
-        while self._patience:
-            self._patience.pop().cancel()
-        return {name: answers[name] for name in self._connections.values()}
+        return [answers[name] for name in self._connections.values()]
 
     def _listen(self) -> None:
         """Hear the ranks in a thread of its own: the main thread may be stuck in a collective with them."""
@@ -101,7 +91,9 @@ class Ranks:
             del connections[connection]
             return
         if isinstance(answer, JobLost):
-            self._give_up_after_grace(_named(name, answer))
+            answer = JobLost(answer.status, f"{name}: {answer}")
+            if answer.status not in REFUSALS:  # rank 0 may wait for this one in a collective: only the end gets it out of there
+                self._give_up(answer)
         self._answers.put((name, answer))
 
     def _ended(self, process: BaseProcess) -> None:
@@ -109,21 +101,11 @@ class Ranks:
             process.join()
             self._give_up(of_death(process.name, process.exitcode or 0, self._oom_kills))
 
-    def _give_up_after_grace(self, lost: JobLost) -> None:
-        timer = threading.Timer(_GRACE_S, self._give_up, [lost])
-        timer.daemon = True
-        self._patience.append(timer)
-        timer.start()
-
     def _give_up(self, lost: JobLost) -> None:
         """End this process, wherever its main thread is stuck; the other ranks die with it."""
         print(f"{lost}; the other ranks cannot go on, so the worker ends", file=sys.stderr, flush=True)
         Ranks.last_words(lost)
         os._exit(1)
-
-
-def _named(rank: str, lost: JobLost) -> JobLost:
-    return JobLost(lost.status, f"{rank}: {lost}")
 
 
 def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: int) -> None:
@@ -133,12 +115,9 @@ def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: i
     engine = make_engine(rank)
     while True:
         try:
-            request = connection.recv()
+            method, arguments = connection.recv()
         except (EOFError, ConnectionError):
-            request = None
-        if request is None:
             os._exit(0)
-        method, arguments = request
         try:
             connection.send(getattr(engine, method)(*arguments))
         except Exception as error:  # the boundary: it becomes the row of the point

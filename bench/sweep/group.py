@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.config import NoisePolicy, RunConfig
-from bench.frameworks.failure import JobLost
+from bench.frameworks.failure import REFUSALS, JobLost
 from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
@@ -22,11 +22,8 @@ from bench.sweep.plan import Job, Ledger, predicted_bytes, with_probes
 from bench.units import format_bytes
 from bench.worker.resident import ResidentWorker, memory_limit_bytes
 
-# What an engine says before it touches a device. After anything else the worker is not trusted: memory may be lost,
-# and after an illegal access every later call on that GPU fails, too.
-_HARMLESS = (Status.unsupported, Status.unavailable)
 # Other loads may fail for a reason that passes, as memory that the process before has not given back yet.
-_NOT_TRIED_AGAIN = (*_HARMLESS, Status.timeout, Status.interrupted)
+_NOT_TRIED_AGAIN = (*REFUSALS, Status.timeout, Status.interrupted)
 
 
 class Observer(Protocol):
@@ -146,7 +143,7 @@ class GroupRunner:
         return lambda *repeat: self.observer.repeating(job, *repeat)
 
     def _recycle_after(self, lost: JobLost) -> None:
-        if lost.status not in _HARMLESS:
+        if lost.status not in REFUSALS:
             self._recycle()
 
     def _wait_until_quiet(self, limit_s: float) -> None:
