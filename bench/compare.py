@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparisons, and return the exit code of the worst."""
     from rich.console import Console
 
-    from bench.analysis.compare import pairs, show, statistics
+    from bench.analysis.compare import hosts, pairs, show, statistics
 
     sides = [(folder.name, pairs.read(folder)) for folder in options.folders]
     if options.by:
@@ -60,9 +61,13 @@ def run(options: argparse.Namespace) -> int:
             raise InvalidSetting("folders", f"{base[0]}, {new[0]}", _nothing_in_common(matched.one_sided))
         found = statistics.compare(matched.pairs, options.min_effect, options.trust_noisy, matched.interleaved, matched.round_s)
         codes.append(found.exit_code)
-        reports.append(show.as_json(matched, found))
+        both = hosts.of(base[1], new[1])
+        reports.append({**show.as_json(matched, found), "hosts": hosts.as_json(both)})
         if not options.json:
-            show.print_comparison(matched, found, console)
+            if table := hosts.table(both, matched.base, matched.new):
+                console.print(table, "")
+            told = {key: values for key, values in matched.differences.items() if key not in both.columns}
+            show.print_comparison(replace(matched, differences=told), found, console)
             console.print(str(_draw(options, matched, found)), highlight=False, markup=False, soft_wrap=True)
     if options.json:
         print(json.dumps(reports if options.by else reports[0], indent=2))

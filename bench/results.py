@@ -269,6 +269,11 @@ class Store:
 _IDENTITY = ("started_at", "point_id", "config_id", "round", "host")
 
 
+def read_file(file: Path, columns: list[str]) -> pa.Table:
+    """The rows in one file. Raises ValueError and OSError where it holds none of ours."""
+    return _read_file(file, pa.schema([SCHEMA.field(name) for name in columns]))
+
+
 def _unique(rows: pa.Table) -> pa.Table:
     """The rows in the order of their start, each once."""
     ordered = rows.sort_by([(name, "ascending") for name in _IDENTITY])

@@ -23,6 +23,7 @@ Measure how fast a language model generates on this machine.
   bench-run +sweeps=demo                        a named sweep
   bench-run +sweeps=demo rerun=all              the same again, from the start
   bench-run +from=7b.yaml                       llm-foundry's or PACE's file
+  bench-run +from=outputs/THEIRS                the points of somebody's rows
   bench-run model=llama_28m model.dtype=bf16    another model, a setting of it
   bench-run framework=pace --cfg job            show the config, run nothing
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.errors import InvalidSetting
-from bench.importers import amd_pace, llm_foundry
+from bench.importers import amd_pace, llm_foundry, rows
 from bench.importers.named_sweep import HEADER, NamedSweep, file_name
 from bench.importers.reader import Reader, read
 
@@ -48,7 +48,8 @@ def run_argument(sweep: Path) -> str:
 def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[[list[str]], None] | None = None) -> list[str]:
     """Arguments for Hydra, with +from=FILE replaced by a named sweep that is written below `folder`.
 
-    FILE is a named sweep from anywhere, or a foreign configuration; `tell` gets what of that could not be carried over.
+    FILE is a named sweep from anywhere, a foreign configuration, or somebody else's rows (their folder, or one of its files); `tell`
+    gets what of that could not be carried over.
     """
     files = [Path(argument.removeprefix(_FROM)).expanduser() for argument in arguments if argument.startswith(_FROM)]
     if not files:
@@ -56,12 +57,13 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     # A name that no other sweep has, since Hydra takes the first of that name on its path.
     target = folder / "sweeps" / f"{file_name(files[0].stem)}-{folder.name}.yaml"
     target.parent.mkdir(parents=True)
-    if _is_named_sweep(files[0]):
+    is_rows = rows.are_rows(files[0])
+    if not is_rows and _is_named_sweep(files[0]):
         shutil.copy(files[0], target)
     else:
-        sweep = convert(files[0])
+        sweep = rows.convert(files[0], folder) if is_rows else convert(files[0])
         target.write_text(sweep.as_yaml())
-        if tell:
+        if tell and sweep.notes:
             tell(sweep.notes)
     found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps@_global_={target.stem}"]
     return [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
@@ -71,4 +73,4 @@ def _is_named_sweep(file: Path) -> bool:
     try:
         return bool(_NAMED_SWEEP.search(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting("+from", file, f"cannot be read ({error}); name a YAML or JSON file") from error
+        raise InvalidSetting("+from", file, f"cannot be read ({error}); name a YAML or JSON file, or a folder of rows") from error

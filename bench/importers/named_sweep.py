@@ -31,6 +31,7 @@ class NamedSweep:
     choices: dict[str, str] = field(default_factory=dict)  # model: mpt_7b
     settings: dict[str, Any] = field(default_factory=dict)  # by dotted key; a list of several values is swept
     only_with: dict[str, dict[str, Any]] = field(default_factory=dict)  # framework=pace: settings that only it has
+    together: list[str] = field(default_factory=list)  # swept settings that advance together
     notes: list[str] = field(default_factory=list)
 
     def as_yaml(self) -> str:
@@ -39,6 +40,8 @@ class NamedSweep:
         tree = _tree({"name": self.name, **fixed})
         if self.only_with:
             tree["sweep"] = {"also": {part: [typed(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}
+        if self.together:
+            tree.setdefault("sweep", {})["zip"] = [",".join(self.together)]
         if swept:
             params = (typed(key, values).partition("=") for key, values in swept.items())
             tree["hydra"] = {"sweeper": {"params": {key: values for key, _, values in params}}}
