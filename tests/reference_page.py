@@ -56,6 +56,9 @@ that nobody knows, a wrong type or an impossible combination stops the sweep bef
 
 A file in `conf/sweeps/` of the folder you work in, here `conf/sweeps/mine.yaml`, run by `python -m bench.run +sweeps=mine`. What is
 typed behind it replaces what it says. From anywhere else: `python -m bench.run +from=FILE`.
+FILE may also be somebody else's results, `outputs/THEIRS` or one of its `.parquet` files: each row holds its whole config, so that the
+same points run here, into `outputs/THEIRS-here`. What this version has no setting for is told, and so is what would run their code
+(`framework.python`, `model.trust_remote_code`, variables like `LD_PRELOAD`): that stays off until you set it yourself.
 
 ```yaml
 defaults: # groups are chosen here
