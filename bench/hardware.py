@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
@@ -47,7 +48,7 @@ def show(fresh: bool, as_json: bool) -> None:
         with messages.status("measuring the ceilings, a few seconds"):
             found = ceilings.measure(host)
     if as_json:
-        print(json.dumps({"host": host.to_dict(), "variables": machine.timing_environment(), "ceilings": found.to_dict()}, indent=2))
+        print(json.dumps({"host": host.to_dict(), "variables": machine.timing_environment(), "ceilings": asdict(found)}, indent=2))
     else:
         _print(Console(), host, found)
 

@@ -68,9 +68,6 @@ class HostCeilings:
         missing = [device for device in other.devices if self.of(device.device) is None]
         return replace(self, devices=(*(device.best_of(other.of(device.device) or device) for device in self.devices), *missing))
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def cached(host: Machine) -> HostCeilings | None:
     """What was measured on this hardware before; None if nothing was."""
@@ -148,7 +145,7 @@ def _keep(found: HostCeilings, file: Path) -> None:
     hidden = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_text(json.dumps(found.to_dict(), indent=1))
+        hidden.write_text(json.dumps(asdict(found), indent=1))
         hidden.replace(file)
     except OSError:
         hidden.unlink(missing_ok=True)

@@ -127,14 +127,13 @@ class _Files:
 def _files(root: Path) -> _Files:
     cpus = root / "sys/devices/system/cpu"
     mine = sorted(os.sched_getaffinity(0))
-    sensors = (f"sys/class/hwmon/*/{name}" for name in ("temp1_input",))
     limits = (root / path for path in ("sys/fs/cgroup/cpu.stat", "sys/fs/cgroup/cpu/cpu.stat"))
     heat = (cpus / f"cpu{cpu}/thermal_throttle/core_throttle_count" for cpu in mine)
     clocks = (cpus / f"cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in mine[:: max(1, len(mine) // _MOST_CLOCKS)])
     return _Files(
         heat=tuple(filter(Path.exists, heat)),
         clocks=tuple(filter(Path.exists, clocks)),
-        temperatures=tuple(file for sensor in sensors for file in root.glob(sensor) if _is_cpu_sensor(file)),
+        temperatures=tuple(file for file in root.glob("sys/class/hwmon/*/temp1_input") if _is_cpu_sensor(file)),
         energy=tuple(root.glob("sys/class/powercap/intel-rapl:?/energy_uj")),
         limit=next((path for path in limits if path.exists()), None),
     )

@@ -59,6 +59,9 @@ def _against_ceilings(
     cache_bytes = device.cache_bytes * count
     width = run.model.dtype.bytes
     prefill = prefill_flops(seen.shape, run.batch_size, run.input_tokens)
+    sequences, context = run.batch_size * run.generation.num_beams, mean_context(run.input_tokens, run.output_tokens)
+    # Of a mean decoding step: what its caches can keep from the step before is no traffic.
+    step_bytes = max(0.0, decode_bytes(seen.shape, sequences, context, width) - cache_bytes)
     return {
         "ceiling_bytes_per_s": bytes_per_s,
         "ceiling_flops_per_s": flops_per_s,
@@ -66,7 +69,7 @@ def _against_ceilings(
             seen.shape, run.batch_size, run.input_tokens, run.output_tokens, width, flops_per_s or float("inf"), bytes_per_s, cache_bytes
         ),
         "prefill_mfu": prefill / ttft_s / flops_per_s if ttft_s and flops_per_s else None,
-        "decode_mbu": memory_bytes_of_step(seen.shape, run, cache_bytes) / tpot_s / bytes_per_s if tpot_s else None,
+        "decode_mbu": step_bytes / tpot_s / bytes_per_s if tpot_s else None,
     }
 
 
@@ -77,9 +80,3 @@ def routing_marks(seen: Measurement) -> list[str]:
         return []
     even = 1 / seen.shape.experts.count
     return [f"the busiest expert of a layer gets {share:.0%} of its work, where {even:.0%} would be even: trained weights may be slower"]
-
-
-def memory_bytes_of_step(shape: ModelShape, run: RunConfig, cache_bytes: float) -> float:
-    """Bytes that a mean decoding step must bring from memory: what its caches can keep from the step before is no traffic."""
-    sequences = run.batch_size * run.generation.num_beams
-    return max(0.0, decode_bytes(shape, sequences, mean_context(run.input_tokens, run.output_tokens), run.model.dtype.bytes) - cache_bytes)

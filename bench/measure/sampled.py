@@ -13,7 +13,7 @@ from bench.host.disturbance import Disturbance
 from bench.measure.clock import Clock
 from bench.measure.point import Measurement, OnRepeat, Repeats, prepared
 from bench.measure.stats import enough_repeats, enough_warmups
-from bench.measure.windows import Pass, SampledTimes, Window, generations, is_far_turn, middles
+from bench.measure.windows import Pass, SampledTimes, Window, generations, middles
 from bench.measure.workload import prompts_for
 from bench.roofline import ModelShape
 
@@ -86,7 +86,8 @@ def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tup
     passes = [Pass((*ends, *(again[tokens] for tokens in bent)))]
     while not _enough(passes, largest, look.spent_s):
         number = len(passes)
-        places = sorted({*starts, *(end + bent if is_far_turn(number) else [])}, reverse=number % 2 == 1)
+        # Where no point starts, only every third pass looks: such a window gives many steps at the price of a long prefill.
+        places = sorted({*starts, *(end + bent if number % 3 == 0 else [])}, reverse=number % 2 == 1)
         passes.append(Pass(tuple(look(tokens, number + 1) for tokens in places)))
     return tuple(passes)
 

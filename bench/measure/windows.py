@@ -139,11 +139,6 @@ def middles(look: Callable[[int], Window], ends: Sequence[Window]) -> list[int]:
     return found
 
 
-def is_far_turn(number: int) -> bool:
-    """Whether this pass, from 0, also looks where no point starts: such a window gives many steps at the price of a long prefill."""
-    return number % 3 == 0
-
-
 @dataclass(frozen=True)
 class SampledTimes:
     """What windows say of one point."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import DataConfig, ModelConfig, PromptSource, RunConfig, Weights
+from bench.config import DataConfig, PromptSource, RunConfig, Weights
 from bench.data import embedded_tokenizer
 from bench.errors import InvalidSetting
 from bench.frameworks.base import Tokens
@@ -100,11 +100,6 @@ def _ordinary_tokens(run: RunConfig) -> NDArray[np.int64]:
     return allowed if allowed.size else np.arange(vocab, dtype=np.int64)
 
 
-def _tokenizer_name(model: ModelConfig) -> str | None:
-    """The model's own tokenizer; None for the embedded one: with random weights it only has to fit the vocabulary."""
-    return model.tokenizer or (model.path if model.weights is Weights.pretrained else None)
-
-
 @lru_cache
 def _tokenizer(name: str | None, trust_remote_code: bool) -> Any:
     if name is None:
@@ -123,7 +118,9 @@ def _tokenizer(name: str | None, trust_remote_code: bool) -> Any:
 
 def _corpus(run: RunConfig) -> NDArray[np.int64]:
     model = run.model
-    corpus = _tokenized(run.data, _tokenizer_name(model), model.trust_remote_code)
+    # With random weights, the embedded tokenizer does: it only has to fit the vocabulary.
+    name = model.tokenizer or (model.path if model.weights is Weights.pretrained else None)
+    corpus = _tokenized(run.data, name, model.trust_remote_code)
     vocab = model.architecture.get("vocab_size")
     if vocab is not None and corpus.max(initial=0) >= vocab:
         raise InvalidSetting(

@@ -46,18 +46,12 @@ def device_for(wanted: Device, dtype: Dtype) -> str:
     return device
 
 
-def device_name(device: str) -> str:
-    """As rows name it: cpu, or what the GPU calls itself."""
-    import torch
-
-    return str(torch.cuda.get_device_name()) if device.startswith("cuda") else "cpu"
-
-
 def surroundings(device: str) -> dict[str, Any]:
-    """What every engine on torch tells of itself."""
+    """What every engine on torch tells of itself; a device is called cpu, or what the GPU calls itself."""
     import torch
 
-    return {"torch": str(torch.__version__), "device": device_name(device), "threads": torch.get_num_threads()}
+    name = str(torch.cuda.get_device_name()) if device.startswith("cuda") else "cpu"
+    return {"torch": str(torch.__version__), "device": name, "threads": torch.get_num_threads()}
 
 
 def torch_dtype(dtype: Dtype) -> torch.dtype:
