@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.config import Dtype, GenerationConfig, RunConfig
+from bench.config import DataConfig, Dtype, GenerationConfig, PromptSource, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
 from bench.frameworks.failure import JobLost
 from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
@@ -248,7 +248,7 @@ def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
     for file in folder.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(InvalidSetting, match=r"model\.tokenizer=.* cannot be loaded"):
-        prompts_for(point(hf(), path=folder))
+        prompts_for(point(hf(), path=folder, data=DataConfig(PromptSource.prose)))
 
 
 def test_a_pretrained_model_without_a_path_says_what_to_set(bench_run: Command) -> None:

@@ -211,6 +211,7 @@ _DETAIL_FILES = {
     "cgroup_cpu": (f"{_CGROUP}/cpu.max", f"{_CGROUP}/cpu/cpu.cfs_quota_us"),
     "cgroup_memory": (f"{_CGROUP}/memory.max", f"{_CGROUP}/memory/memory.limit_in_bytes"),
 }
+_UNLIMITED = ("max", "max 100000", "-1", "9223372036854771712")  # how groups of versions 2 and 1 say that there is no limit
 
 
 def _details() -> dict[str, str]:
@@ -220,7 +221,7 @@ def _details() -> dict[str, str]:
         "virtual": "yes" if "hypervisor" in cpu_flags() else None,
         "affinity": _ranges(sorted(os.sched_getaffinity(0))),
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in known.items() if value and value not in _UNLIMITED}
 
 
 def _first_of(patterns: tuple[str, ...]) -> str | None:
