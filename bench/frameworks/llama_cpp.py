@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,10 +13,11 @@ from typing import Any, ClassVar, Optional
 
 import numpy as np
 
-from bench.config import Abilities, Device, Dtype, FrameworkConfig, GenerationConfig, RunConfig
+from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.llama_interface import LlamaBatch, listen, sampler
 from bench.frameworks.transformers import gguf_header, models, saved, to_gguf
 from bench.host import machine
 from bench.roofline import ModelShape, shape_of
@@ -25,7 +25,6 @@ from bench.roofline import ModelShape, shape_of
 _GGML_TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "BF16": 30}  # ggml.h
 _CELLS = 256  # llama.cpp rounds the context of a sequence up to a multiple of it
 _NO_SLOT = 1  # what llama_decode returns where its KV cache is full
-_WARNING, _ERROR = 3, 4  # levels of its log
 
 
 class Quantization(StrEnum):
@@ -113,24 +112,22 @@ class LlamaCpp:
         self._context = lib.llama_init_from_model(self._model, options)
         if not self._context:
             self._refuse("llama.cpp makes no context of this size and with these settings")
-        self._sampler = _sampler(lib, run.generation, run.seed)
+        self._sampler = sampler(lib, run.generation, run.seed)
         self._run, self._threads = run, threads
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         lib, (batch, length) = self._lib, prompts.shape
         lib.llama_memory_clear(lib.llama_get_memory(self._context), False)  # what it holds is forgotten, not overwritten
-        step = _Batch(lib, prompts)
+        step, one = LlamaBatch(lib, batch, length), LlamaBatch(lib, batch, 1)
         out = np.empty((batch, new_tokens), np.int64)
-        try:
-            for i in range(new_tokens):
-                if code := lib.llama_decode(self._context, step.tokens):
-                    raise MemoryError("llama.cpp's KV cache is full") if code == _NO_SLOT else RuntimeError(f"llama_decode returned {code}")
-                for row, place in enumerate(step.last):
-                    out[row, i] = lib.llama_sampler_sample(self._sampler, self._context, place)
-                on_step()
-                step.advance(out[:, i], length + i)
-        finally:
-            step.free()
+        step.fill(prompts, 0)
+        for i in range(new_tokens):
+            if code := lib.llama_decode(self._context, step.c):
+                raise MemoryError("llama.cpp's KV cache is full") if code == _NO_SLOT else RuntimeError(f"llama_decode returned {code}")
+            out[:, i] = [lib.llama_sampler_sample(self._sampler, self._context, end) for end in step.ends]
+            on_step()
+            step = one
+            step.fill(out[:, i], length + i)
         return out
 
     def describe(self) -> dict[str, Any]:
@@ -153,14 +150,8 @@ class LlamaCpp:
     def _start(self) -> None:
         import llama_cpp
 
-        def listen(level: int, text: bytes, _: Any) -> None:
-            if level in (_WARNING, _ERROR):
-                self._said.append(text.decode(errors="replace").strip())
-                print(self._said[-1], file=sys.stderr, flush=True)
-
         self._lib = llama_cpp
-        self._listener = llama_cpp.llama_log_callback(listen)  # kept: the library calls it as long as it lives
-        llama_cpp.llama_log_set(self._listener, ctypes.c_void_p())
+        self._listener = listen(llama_cpp, self._said)
         llama_cpp.llama_backend_init()
 
     def _file(self) -> tuple[Path, ModelShape | None]:
@@ -170,18 +161,11 @@ class LlamaCpp:
             return Path(str(model.path)), shape_of(gguf_header.architecture(str(model.path)))
         models.quiet()
         config = models.config_of(model)
-        to_gguf.refuse(config)
-        what = {**saved.identity(model, seed), "gguf": version("gguf"), "writer": to_gguf.VERSION}
-        kind = to_gguf.KINDS[model.dtype]
-
-        def write(path: Path) -> None:
-            to_gguf.write(models.build(model, "cpu", seed), path, kind)
-
-        file = saved.made_once("gguf", f"{config.model_type}-{{}}-{kind}.gguf", what, write)
+        file, what = to_gguf.file_of(model, config, seed)
         if quantization is not Quantization.none:
-            what["by"] = version("llama-cpp-python")
+            name, what = f"{config.model_type}-{{}}-{quantization}.gguf", {**what, "by": version("llama-cpp-python")}
             plain = file
-            file = saved.made_once("gguf", f"{config.model_type}-{{}}-{quantization}.gguf", what, lambda path: self._quantize(plain, path))
+            file = saved.made_once("gguf", name, what, lambda path: self._quantize(plain, path))
         return file, models.shape_from(config, models.count_on_meta(config))
 
     def _quantize(self, plain: Path, path: Path) -> None:
@@ -213,44 +197,3 @@ class LlamaCpp:
             self._lib.llama_free(self._context)
             self._lib.llama_sampler_free(self._sampler)
         self._context = None
-
-
-class _Batch:
-    """A llama_batch: first all prompt tokens, then one token of each sequence."""
-
-    def __init__(self, lib: Any, prompts: Tokens) -> None:
-        batch, length = prompts.shape
-        size = batch * length
-        self._lib = lib
-        self.tokens = lib.llama_batch_init(size, 0, 1)
-        fields = (self.tokens.token, self.tokens.pos, self.tokens.logits, self.tokens.n_seq_id)
-        self._token, self._position, self._wanted, counts = (np.ctypeslib.as_array(field, (size,)) for field in fields)
-        counts[:], self.tokens.n_tokens = 1, size
-        self._token[:], self._position[:] = prompts.ravel(), np.tile(np.arange(length), batch)
-        self._wanted[:] = self._position == length - 1
-        for place in range(size):
-            self.tokens.seq_id[place][0] = place // length
-        self.last = range(length - 1, size, length)  # where each sequence's last token stands
-
-    def advance(self, tokens: Any, position: int) -> None:
-        batch = len(tokens)
-        if self.tokens.n_tokens > batch or len(self.last) != batch or self.last != range(batch):
-            self.tokens.n_tokens, self._wanted[:batch], self.last = batch, 1, range(batch)
-            for row in range(batch):
-                self.tokens.seq_id[row][0] = row
-        self._token[:batch], self._position[:batch] = tokens, position
-
-    def free(self) -> None:
-        self._lib.llama_batch_free(self.tokens)
-
-
-def _sampler(lib: Any, generation: GenerationConfig, seed: int) -> Any:
-    chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-    links = [lib.llama_sampler_init_greedy()]
-    if generation.do_sample:
-        links = [lib.llama_sampler_init_top_k(generation.top_k)] if generation.top_k else []
-        links += [lib.llama_sampler_init_top_p(generation.top_p, 1), lib.llama_sampler_init_temp(generation.temperature)]
-        links += [lib.llama_sampler_init_dist(seed % 2**32)]
-    for link in links:
-        lib.llama_sampler_chain_add(chain, link)
-    return chain

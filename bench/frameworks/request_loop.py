@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.config import RunConfig
 from bench.frameworks.base import OnStep, Tokens
 
 Step = Callable[[], Iterable[tuple[int, Sequence[int]]]]
@@ -23,6 +24,21 @@ class Served:
 
     def describe(self) -> dict[str, int]:
         return {"prefill_steps": self.prefill_steps, "steps": self.steps}
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an engine must hold at once."""
+
+    sequences: int = 1
+    prompt_tokens: int = 1  # of all of them
+    tokens: int = 2  # of the longest one, prompt and output
+
+    def and_for(self, run: RunConfig) -> Room:
+        if not isinstance(run.batch_size, int):  # a search, which begins small
+            return self
+        needed = run.batch_size, run.batch_size * run.input_tokens, run.input_tokens + run.output_tokens
+        return Room(*map(max, zip((self.sequences, self.prompt_tokens, self.tokens), needed, strict=True)))
 
 
 def serve(step: Step, unfinished: Callable[[], bool], batch_size: int, new_tokens: int, on_step: OnStep) -> Served:

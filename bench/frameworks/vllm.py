@@ -11,7 +11,7 @@ from bench.config import Abilities, Device, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
-from bench.frameworks.request_loop import Served, most_prefill_steps, serve
+from bench.frameworks.request_loop import Room, Served, most_prefill_steps, serve
 from bench.frameworks.transformers import models, saved
 from bench.host import machine
 from bench.roofline import ModelShape, kv_bytes_per_token
@@ -41,27 +41,12 @@ class Settings(FrameworkConfig):
                 raise InvalidSetting(f"framework.{key}", value, "must be above 0; leave it out for the default")
 
 
-@dataclass(frozen=True)
-class _Room:
-    """What the engine must hold at once."""
-
-    sequences: int = 1
-    prompt_tokens: int = 1  # of all of them
-    tokens: int = 2  # of the longest one, prompt and output
-
-    def and_for(self, run: RunConfig) -> _Room:
-        if not isinstance(run.batch_size, int):  # a search, which begins small
-            return self
-        needed = run.batch_size, run.batch_size * run.input_tokens, run.input_tokens + run.output_tokens
-        return _Room(*map(max, zip((self.sequences, self.prompt_tokens, self.tokens), needed, strict=True)))
-
-
 class Vllm:
     def __init__(self, run: RunConfig) -> None:
         assert isinstance(run.framework, Settings)
         self._run = run
         self._settings = run.framework
-        self._room = _Room().and_for(run)
+        self._room = Room().and_for(run)
         self._engine: Any = None
         self._asked = 0  # requests so far: each needs a name of its own
         self._served: Served | None = None
@@ -110,18 +95,14 @@ class Vllm:
         def step() -> Iterable[tuple[int, Sequence[int]]]:
             for request in self._engine.step():
                 if request.num_cached_tokens:
-                    raise RuntimeError(
-                        f"{request.num_cached_tokens} tokens of a prompt came from a cache, so the time stands for less work"
-                    )
+                    raise RuntimeError(f"{request.num_cached_tokens} tokens of a prompt came from a cache: the time stands for less work")
                 yield rows[request.request_id], request.outputs[0].token_ids
 
         self._served = serve(step, self._engine.has_unfinished_requests, len(prompts), new_tokens, on_step)
         scheduler = self._config.scheduler_config
         most = most_prefill_steps(len(prompts), prompts.shape[1], scheduler.max_num_batched_tokens) + bool(scheduler.async_scheduling)
         if self._served.prefill_steps > most:
-            raise MemoryError(
-                f"the prompts took {self._served.prefill_steps} steps instead of {most}: some waited for a place in the KV cache"
-            )
+            raise MemoryError(f"the prompts took {self._served.prefill_steps} steps instead of {most}: some waited for the KV cache")
         return self._served.tokens
 
     def describe(self) -> dict[str, Any]:

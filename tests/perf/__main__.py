@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from bench.host import machine
 from tests.perf.engine import fresh_process_per_point, restart_after_death, ten_thousand_points
+from tests.perf.engines import adapters
 from tests.perf.figures import PAGE, SURVIVAL, Figure, with_survival
 from tests.perf.monitoring import agreement_with_a_bare_loop, cost_of_watching
 from tests.perf.orchestration import cost_of_a_point, cost_of_token_times, help_page, start, sweep_efficiency
@@ -24,6 +25,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "tokens": cost_of_token_times,
     "watching": cost_of_watching,
     "agreement": agreement_with_a_bare_loop,
+    "engines": adapters,
     "rates": error_rates,
     "help": help_page,
     "start": start,

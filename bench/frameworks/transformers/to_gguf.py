@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.config import Dtype
+from bench.config import Dtype, ModelConfig
 from bench.errors import Unsupported
+from bench.frameworks.transformers import models, saved
 
 # model_type -> the architecture that computes the same in llama.cpp
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "mixtral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "phi3": "phi3"}
 KINDS = {Dtype.fp32: "F32", Dtype.fp16: "F16", Dtype.bf16: "BF16"}
-VERSION = 1  # raise it when the same model gives another file than before
+_VERSION = 1  # raise it when the same model gives another file than before
 _FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # llama.h: LLAMA_FTYPE_ALL_F32, ...
 _INSTEAD = "use framework=hf for this model"
+
+
+def file_of(model: ModelConfig, config: Any, seed: int) -> tuple[Path, dict[str, Any]]:
+    """The model as a GGUF file in the cache, and what decided it. Raises Unsupported."""
+    refuse(config)
+    kind = KINDS[model.dtype]
+    what = {**saved.identity(model, seed), "gguf": version("gguf"), "writer": _VERSION}
+    name = f"{config.model_type}-{{}}-{kind}.gguf"
+    return saved.made_once("gguf", name, what, lambda path: write(models.build(model, "cpu", seed), path, kind)), what
 
 
 def refuse(config: Any) -> None:
