@@ -259,10 +259,10 @@ def test_nothing_of_the_point_before_is_left_when_the_next_one_starts() -> None:
     engine = loaded(point(hf(cache=Cache.static)))
     lengths = []
     for new_tokens in (40, 4):
-        engine.prepare(point(hf(cache=Cache.static)))
+        engine.prepare(point(hf(cache=Cache.static), input_tokens=PROMPTS.shape[1], output_tokens=new_tokens))
         engine.generate(PROMPTS, new_tokens, lambda at_s=None: None)
-        lengths.append(engine._model._cache.max_cache_len)
-    assert lengths[1] < lengths[0]
+        lengths.append(engine._cache.layers[0].max_cache_len)
+    assert lengths == [PROMPTS.shape[1] + new_tokens - 1 for new_tokens in (40, 4)]
 
 
 def test_the_routing_of_experts_is_looked_at_and_flagged_where_it_is_lopsided() -> None:

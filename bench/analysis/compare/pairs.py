@@ -196,9 +196,10 @@ def _key_for(part: Part, by: str) -> str:
     chosen, around = _values(part), _values(part, around=True)
     varying = sorted(key for values in (chosen, around) for key, found in values.items() if len(found) > 1)
     shortened = [key for key in chosen if key.rpartition(".")[2] == by]
-    for found in ([by], [f"{by}.name"], shortened):
-        if len(found) == 1 and (found[0] in chosen or found[0] in around):
-            return found[0]
+    for known in (varying, {**chosen, **around}):  # `python` is the interpreter that was chosen, where all of them are one version
+        for found in ([by], [f"{by}.name"], shortened):
+            if len(found) == 1 and found[0] in known:
+                return found[0]
     raise InvalidSetting("--by", by, f"is no setting of this sweep; those that vary in it are {', '.join(varying) or 'none'}")
 
 
