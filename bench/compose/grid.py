@@ -25,7 +25,7 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
-    params = master.hydra.sweeper.params.items()
+    params = (master.hydra.sweeper.get("params") or {}).items()  # Hydra's own sweeper may have none
     lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
     axes = {override.get_key_element(): _values(override) for override in overrides}

@@ -32,7 +32,12 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
     file = re.match(r"In '(.+)': \w+ raised", str(error))
     cause = next((each for each in (error.__cause__, error.__context__) if isinstance(each, OmegaConfBaseException)), error)
     told = _explain_value(error, cause) if isinstance(cause, OmegaConfBaseException) else None
-    return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or str(error).strip()}"
+    return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or str(error).strip() or _WITHOUT_WORDS}"
+
+
+_WITHOUT_WORDS = (
+    "a part of the configuration has the wrong shape, such as a list where settings are expected; compare yours with conf/config.yaml"
+)
 
 
 def _explain_value(error: Exception, cause: OmegaConfBaseException) -> str | None:
