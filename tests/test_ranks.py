@@ -140,6 +140,7 @@ def test_a_rank_that_hangs_ends_the_point_after_its_time(worker: ResidentWorker)
     "said",
     [
         "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "Exception from src/core/src/runtime/allocator.cpp:79:\nstd::bad_alloc",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "NCCL error: unhandled cuda error. Last error: Failed to CUDA calloc 10485760 bytes",

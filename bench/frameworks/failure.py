@@ -16,6 +16,7 @@ _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
     # How cuBLAS and older cuDNN, newer cuDNN, and NCCL say that nothing is left for their buffers.
     *("_status_alloc_failed", "allocation_failed", "failed to cuda calloc"),
+    "std::bad_alloc",  # C++'s own, as OpenVINO hands it on
 )
 
 

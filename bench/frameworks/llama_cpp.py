@@ -50,7 +50,7 @@ class Settings(FrameworkConfig):
     modules: ClassVar[tuple[str, ...]] = ("llama_cpp", "gguf")
     quantization: Quantization = Quantization.none  # of the weights, by llama.cpp; a GGUF file of your own keeps its own
     kv_cache: KVCache = KVCache.model  # precision of keys and values
-    flash_attention: Optional[bool] = None  # default: llama.cpp's choice, but off in fp32, where it is less exact
+    flash_attention: Optional[bool] = None  # default: llama.cpp's choice; on with kv_cache=q8_0, else off in fp32, where it is less exact
     ubatch: int = 512  # prompt tokens that are computed at once; llama.cpp splits a larger batch
     gpu_layers: Optional[int] = None  # layers on the GPU; default: all, where the library is built for one
 
@@ -106,8 +106,8 @@ class LlamaCpp:
         options.n_threads = options.n_threads_batch = threads
         options.type_k = options.type_v = _GGML_TYPES[self._kv_type()]
         options.kv_unified = False  # each sequence has cells of its own, as attention reads no other's
-        flash = self._settings.flash_attention
-        options.flash_attn_type = int(flash) if flash is not None else 0 if run.model.dtype is Dtype.fp32 else -1
+        flash, by_default = self._settings.flash_attention, 0 if run.model.dtype is Dtype.fp32 else -1
+        options.flash_attn_type = int(self._settings.kv_cache is KVCache.q8_0) or by_default if flash is None else int(flash)
         self._said.clear()
         self._context = lib.llama_init_from_model(self._model, options)
         if not self._context:

@@ -25,6 +25,8 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
     if gguf_header.is_gguf(path):
         raise Unsupported(f"model.path={path}: only framework=llama_cpp runs a GGUF file; choose that, or name a folder or a hub id")
     if not folder.is_dir():
+        if folder.is_file():
+            raise Unsupported(f"model.path={path} is a file; name a folder with a model, a hub id, or with framework=llama_cpp a FILE.gguf")
         if folder.is_absolute() or path.startswith((".", "~")):
             raise Unavailable(f"model.path={path}: there is no such folder; name a folder that exists, or a hub id like facebook/opt-125m")
         return
