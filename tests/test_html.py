@@ -229,7 +229,7 @@ def test_an_evil_name_does_nothing(browser: Any, tmp_path: Path) -> None:
 def test_published_curves_stand_beside_the_measured_ones_and_yield_to_the_filters(browser: Any, tmp_path: Path) -> None:
     rows = synthetic.sweep(name="open-models", model=["MPT-7B", "LLaMA-7B"], input_tokens=[512], output_tokens=[64])
     browser.get(f"file://{page_of(tmp_path, rows)}")
-    curves = "return document.querySelectorAll('#throughput .published[d*=L]').length"
+    curves = "return document.querySelectorAll('#throughput .published .line').length"
     assert browser.get_log("browser") == []
     assert browser.execute_script(curves) == 6
     choose(browser, "model", "MPT-7B")

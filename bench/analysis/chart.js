@@ -20,18 +20,12 @@ function linesOf(shown, except, told = series) {
 
 // A framework looks as it does in the pictures, whoever else is there.
 function placesOf(frameworks) {
-  const own = new Map();
-  frameworks.forEach((framework, i) => {
-    const place = page.places[framework];
-    const first = place !== undefined && frameworks.indexOf(framework) === i;
-    if (first && ![...own.values()].includes(place)) own.set(i, place);
-  });
-  const taken = [...own.values()];
+  const first = (values) => values.map((value, i) => (values.indexOf(value) === i ? value : undefined));
+  const own = first(first(frameworks).map((framework) => page.places[framework]));
   let free = -1;
-  return frameworks.map((_, i) => {
-    if (own.has(i)) return own.get(i);
-    do free++; while (taken.includes(free));
-    return free;
+  return own.map((place) => {
+    if (place === undefined) do free++; while (own.includes(free));
+    return place ?? free;
   });
 }
 
@@ -69,7 +63,7 @@ const SHAPES = [
   (r) => `m0 ${-r * 1.25}l${r * 1.25} ${r * 1.25}l${-r * 1.25} ${r * 1.25}l${-r * 1.25} ${-r * 1.25}z`,
   (r) => `m0 ${-r * 1.2}l${r * 1.2} ${r * 2.2}h${-r * 2.4}z`,
 ];
-const DASHES = ["none", "10 3", "10 3 2 3"];
+const DASHES = ["none", "10 3", "10 3 2 3", "5 4"];
 const nothing = "Nothing was measured for this choice.";
 const hollow = " Hollow and dashed: published by somebody else, not measured here.";
 
@@ -99,9 +93,8 @@ function drawChart(spec, shown) {
   drawAxes(chart, measured ? ticks(xKey, x0, x1) : tested.filter(apart), ticks(yKey, y0, y1));
   if (measured) drawFront(chart, ok);
   if (lane) drawLane(chart, lines, lane);
-  const ours = lines.map((line) => ({ line, end: drawLine(chart, line) }));
-  const named = [...ours, ...drawPublished(chart, theirs, lines)].filter(({ line, end }) => end && line.name);
-  nameLines(chart, named);
+  const drawn = [...lines, ...publishedLines(spec, theirs, lines)];
+  nameLines(chart, drawn.map((line) => ({ line, end: drawLine(chart, line) })).filter(({ line, end }) => end && line.name));
   if (measured && lines.length <= 3) namePoints(chart, ok);
   $(`${spec.box}-note`).textContent = note(spec, lines, ok, lost, theirs);
 }
@@ -135,11 +128,10 @@ function drawAxes({ svg, spec, x, y, top, bottom }, xTicks, yTicks) {
 
 function drawLimit({ svg, x, x0, x1, top, bottom }) {
   if (!state.limit || state.limit >= x1) return;
-  const at = Math.max(LEFT, x(Math.max(state.limit, x0))), narrow = RIGHT - at < 100;
+  const at = x(Math.max(state.limit, x0));
   make("rect", { x: at, y: top, width: RIGHT - at, height: bottom - top, class: "beyond" }, svg);
   make("line", { x1: at, x2: at, y1: top, y2: bottom, class: "limit" }, svg);
-  const place = { x: narrow ? at - 5 : at + 5, y: bottom - 8, "text-anchor": narrow ? "end" : "start" };
-  make("text", place, svg, narrow ? "within the limit" : "over the limit");
+  make("text", { x: at + 5, y: bottom - 8 }, svg, "over the limit");
 }
 
 function drawFront({ svg, x, y, spec }, ok) {
@@ -159,23 +151,23 @@ function drawLane({ svg, x, spec }, lines, height) {
   }));
 }
 
-function drawLine({ svg, spec, x, y, at }, { rows: some, color, shape, dash, name }) {
-  const g = make("g", { class: "series", color }, svg), drawn = byKey(some.filter((r) => r.ok), spec.along);
+function drawLine({ svg, spec, x, y, at }, { rows: some, color, shape, dash, name, hollow }) {
+  const g = make("g", { class: hollow ? "series published" : "series", color }, svg);
+  const drawn = byKey(some.filter((r) => r.ok), spec.along), spread = drawn.filter((r) => known(r.latency_s_low));
   g.name = name;
   if (spec.measured) {
-    for (const r of drawn) {
+    for (const r of spread) {
       const [low, high] = [x(r[`${spec.x}_low`]), x(r[`${spec.x}_high`])];
       make("line", { x1: low, x2: high, y1: y(r[spec.y]), y2: y(r[spec.y]), class: "bar" }, g);
     }
-  } else if (drawn.length > 1) {
-    const edge = (end) => drawn.map((r) => `${x(r[spec.x])} ${y(r[`${spec.y}_${end}`])}`);
+  } else if (spread.length > 1) {
+    const edge = (end) => spread.map((r) => `${x(r[spec.x])} ${y(r[`${spec.y}_${end}`])}`);
     make("path", { d: `M${[...edge("high"), ...edge("low").reverse()].join("L")}Z`, class: "band" }, g);
   }
   const stroke = { d: `M${drawn.map(at).join("L")}`, class: "line", "stroke-dasharray": DASHES[dash] };
   if (drawn.length > 1) make("path", stroke, g);
   for (const row of drawn) {
-    const [cx, cy] = at(row);
-    const look = row.source === "sampled" ? "point sampled" : "point";
+    const [cx, cy] = at(row), look = hollow || row.source === "sampled" ? "point hollow" : "point";
     make("path", { d: `M${cx} ${cy}${SHAPES[shape](4.4)}`, class: look }, g);
     if (row.noise) make("circle", { cx, cy, r: 9, class: "noisy" }, g);
     points.push({ svg, x: cx, y: cy, row });
@@ -183,18 +175,12 @@ function drawLine({ svg, spec, x, y, at }, { rows: some, color, shape, dash, nam
   return drawn.length ? at(drawn.at(-1)) : null;
 }
 
-// Published curves, hollow and dashed, in the colour of the measured line of the same name.
-function drawPublished({ svg, spec, at }, some, lines) {
+// Hollow and dashed, in the colour of the measured line of the same name.
+function publishedLines(spec, some, lines) {
   const curves = some.length ? linesOf(some, [spec.along], ["model", "framework", "hardware"]) : [];
   return curves.map((curve) => {
-    const same = lines.find((line) => line.name === curve.name), color = same?.color ?? "var(--muted)";
-    const drawn = byKey(curve.rows, spec.along), places = drawn.map(at);
-    make("path", { d: `M${places.join("L")}`, class: "published", color }, svg);
-    places.forEach(([cx, cy], i) => {
-      make("path", { d: `M${cx} ${cy - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5z`, class: "published", color }, svg);
-      points.push({ svg, x: cx, y: cy, row: drawn[i] });
-    });
-    return { line: { name: same ? "" : curve.name || "published", color }, end: places.at(-1) };
+    const same = lines.find((line) => line.name === curve.name), name = same ? "" : curve.name || "published";
+    return { ...curve, name, color: same?.color ?? "var(--muted)", shape: 2, dash: 3, hollow: true };
   });
 }
 
@@ -212,8 +198,8 @@ function nameLines({ svg, spec }, named) {
   for (const { line } of named) {
     const button = make("button", { type: "button", color: line.color }, key);
     const mark = make("svg", { viewBox: "0 0 30 12" }, button);
-    make("path", { d: "M1 6h28", class: "line", "stroke-dasharray": DASHES[line.dash ?? 0], color: line.color }, mark);
-    make("path", { d: `M15 6${SHAPES[line.shape ?? 0](4.4)}`, class: "point", color: line.color }, mark);
+    make("path", { d: "M1 6h28", class: "line", "stroke-dasharray": DASHES[line.dash], color: line.color }, mark);
+    make("path", { d: `M15 6${SHAPES[line.shape](4.4)}`, class: "point", color: line.color }, mark);
     make("span", {}, button, line.name);
     const fade = (on) => () => drawn.forEach((g) => g.classList.toggle("faint", on && g.name !== line.name));
     button.onpointerenter = button.onfocus = fade(true);

@@ -7,8 +7,8 @@ const heads = [...table.tHead.rows[0].cells];
 const columns = heads.map((th) => page.columns.find((column) => column.key === th.dataset.k));
 const about = Object.fromEntries(page.columns.map((column) => [column.key, column]));
 const rows = [...table.tBodies[0].rows].map(read), rowOf = new Map(rows.map((row) => [row.tr, row]));
-const published = page.published.map((row) => ({ ...row, status: "published", tr: document.createElement("tr") }));
-const state = { filters: {}, freed: {}, limit: null, x: "batch_size", sort: null, up: true, pinned: null };
+const published = page.published.map((row) => ({ ...row, ok: true, tr: document.createElement("tr") }));
+const state = { filters: {}, limit: null, x: "batch_size", sort: null, up: true, pinned: null };
 const MOST_NAMES = 16, W = 1112, LEFT = 70, RIGHT = W - 190;
 let points = []; // every drawn point: where, and which row
 
@@ -54,9 +54,10 @@ const distinct = (key, from = rows) => [...new Set(from.map((r) => r[key]))].sor
 const varying = (keys, from) => keys.filter((key) => distinct(key, from).length > 1);
 const byKey = (some, key) => [...some].sort((a, b) => a[key] - b[key]);
 const has = (among, key, v) => among.some((row) => String(row[key]) === v);
-// What nobody published (a framework of today, say) does not take the published curves away.
-const keeps = (row, among) =>
-  Object.entries(state.filters).every(([key, v]) => v === "" || String(row[key]) === v || !has(among, key, v));
+// A chart along an axis shows all of it. What nobody published (a framework of today, say) does not take the published
+// curves away.
+const keeps = (row, among) => Object.entries(state.filters)
+  .every(([key, v]) => v === "" || key === state.x || String(row[key]) === v || !has(among, key, v));
 
 function make(name, attributes, parent, text) {
   const svg = ["svg", "g", "path", "line", "rect", "circle", "text"].includes(name);
@@ -87,14 +88,6 @@ function startState() {
     else if (key === "x") state.x = axes.includes(value) ? value : state.x;
     else if (about[key] && (value === "" || has(rows, key, value))) state.filters[key] = value;
   }
-  freeAxis();
-}
-
-// A chart along an axis shows all of it, and the filter on it comes back with the next choice.
-function freeAxis() {
-  Object.assign(state.filters, state.freed);
-  state.freed = state.x in state.filters ? { [state.x]: state.filters[state.x] } : {};
-  if (state.x in state.filters) state.filters[state.x] = "";
 }
 
 function makeControls() {
@@ -110,13 +103,13 @@ function makeControls() {
   const axes = varying(grid, rows);
   for (const key of axes.length ? axes : [state.x]) make("option", { value: key }, $("against"), about[key].word);
   $("against").value = state.x;
-  $("against").onchange = () => { state.x = $("against").value; freeAxis(); draw(); };
+  $("against").onchange = () => { state.x = $("against").value; draw(); };
 }
 
 function remember() {
   for (const select of $("controls").querySelectorAll("select")) {
-    select.value = state.filters[select.name] ?? "";
     select.disabled = select.name === state.x;
+    select.value = select.disabled ? "" : state.filters[select.name] ?? "";
   }
   const pairs = new URLSearchParams({ ...state.filters, x: state.x });
   if (state.limit) pairs.set("limit", state.limit);
@@ -126,33 +119,27 @@ function remember() {
 // The best setting under a latency limit
 
 function findBest(shown) {
-  const ok = shown.filter((r) => r.ok), within = ok.filter((r) => state.limit && r.latency_s <= state.limit);
-  $("best").hidden = !within.length;
-  if (!within.length) {
-    const least = ok.length && seconds(Math.min(...ok.map((r) => r.latency_s)));
-    const fastest = ok.length ? `Nothing shown is that fast: the fastest takes ${least}.` : nothing;
-    const ask = "Type a limit to see the highest throughput that keeps it, and its batch size.";
-    $("answer").textContent = state.limit ? fastest : ask;
-    return;
-  }
-  const keys = varying([...series, "input_tokens", "output_tokens"], shown), groups = new Map();
-  for (const row of within) {
-    const name = keys.map((key) => say(key, row[key])).join(" · ");
-    if (!groups.has(name) || groups.get(name).output_tok_s < row.output_tok_s) groups.set(name, row);
-  }
-  const ranked = [...groups].sort((a, b) => b[1].output_tok_s - a[1].output_tok_s), [name, best] = ranked[0];
-  const rate = `${count(best.output_tok_s)} output tokens per second at ${seconds(best.latency_s)}`;
-  $("answer").textContent = `Best: ${name ? `${name}, ` : ""}batch ${best.batch_size}, ${rate}.`;
-  const told = ["batch_size", "output_tok_s", "latency_s"], body = $("best").tBodies[0], top = make("tr", {}, null);
-  make("th", { scope: "col" }, top, "setting");
-  for (const key of told) make("th", { scope: "col", class: "number" }, top, about[key].head);
-  $("best").tHead.replaceChildren(top);
-  body.replaceChildren();
-  for (const [label, row] of ranked.slice(0, 50)) {
-    const tr = make("tr", {}, body);
-    make("td", {}, tr, label || "this setting");
+  const within = (r) => r.ok && state.limit && r.latency_s <= state.limit;
+  const best = linesOf(shown, ["batch_size"])
+    .map(({ name, rows: some }) => ({ name, row: byKey(some.filter(within), "output_tok_s").at(-1) }))
+    .filter(({ row }) => row).sort((a, b) => b.row.output_tok_s - a.row.output_tok_s);
+  $("best").hidden = !best.length;
+  $("answer").textContent = answer(best[0], byKey(shown.filter((r) => r.ok), "latency_s")[0]);
+  const told = [...$("best").tHead.querySelectorAll("[data-best]")].map((th) => th.dataset.best);
+  $("best").tBodies[0].replaceChildren(...best.slice(0, 50).map(({ name, row }) => {
+    const tr = make("tr", {});
+    make("td", {}, tr, name || "this setting");
     for (const key of told) make("td", { class: "number" }, tr, show(key, row[key]));
-  }
+    return tr;
+  }));
+}
+
+function answer(best, fastest) {
+  if (!state.limit) return "Type a limit to see the highest throughput that keeps it, and its batch size.";
+  if (!fastest) return nothing;
+  if (!best) return `Nothing shown is that fast: the fastest takes ${seconds(fastest.latency_s)}.`;
+  const { name, row } = best, rate = `${count(row.output_tok_s)} output tokens per second at ${seconds(row.latency_s)}`;
+  return `Best: ${name ? `${name}, ` : ""}batch ${row.batch_size}, ${rate}.`;
 }
 
 // The table
@@ -217,8 +204,7 @@ function tell(row, clientX, clientY) {
     make("dt", {}, list, head);
     make("dd", {}, list, show(key, row[key]));
   }
-  const result = row.ok || row.status === "published";
-  const headline = result ? seconds(row.latency_s) : row.missing ? "out of memory" : row.status;
+  const headline = row.ok ? seconds(row.latency_s) : row.missing ? "out of memory" : row.status;
   tip.replaceChildren(make("b", {}, null, headline), list);
   tip.hidden = false;
   tip.style.left = `${Math.max(8, Math.min(clientX + 16, innerWidth - tip.offsetWidth - 8))}px`;
