@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import ceil
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis import layers, scales, style
+from bench.analysis import layers, sampling, scales, style
 from bench.analysis.columns import column_of, word
 from bench.analysis.layers import Styles
 from bench.analysis.scales import Scale
-from bench.analysis.settings import OUT_OF_MEMORY, pooled_in_words
+from bench.analysis.settings import OUT_OF_MEMORY, interval_in_words, pooled_in_words
 from bench.results import Status
-
-Cell = dict[str, Any]  # the value of each facet column; of a single chart, nothing
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Parts:
     missing: pd.DataFrame  # ran out of memory
     published: pd.DataFrame | None
     styles: Styles
+    ordered: bool  # the lines stand for numbers
     limit: pd.DataFrame  # the latency and throughput that the hardware allows at each batch size, where all lines share it
     categories: tuple[str, ...]  # of an x axis without numbers, whose values are replaced by their positions
 
@@ -59,7 +61,7 @@ class Parts:
 @dataclass(frozen=True)
 class Panel:
     ax: Axes
-    cell: Cell
+    cell: dict[str, Any]  # the value of each facet column; of a single chart, nothing
     row: int
     column: int
 
@@ -76,16 +78,16 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     row's other panels are faint. Call it and save the figure within `style.house_style()`.
     """
     parts = _sort_out(chart, frame, references)
-    cells = _layout(chart, parts)
-    figure = style.new_figure(9.4, 1.75 + 2.0 * len(cells)) if chart.facet else style.new_figure(6.4, 5.0)
-    panels = _make_panels(figure, cells, chart)
+    figure, panels = _make_panels(chart, parts)
     share = _lane_share(chart, parts, panels)
     x_scale, y_scale = _scales(chart, parts, share)
     for panel in panels:
         _fill(panel, [other for other in panels if other.row == panel.row and other is not panel], chart, parts, share)
-    _set_axes(panels[0].ax, chart, parts, x_scale, y_scale)  # after the lines: seaborn would take values through a log axis and back
+    ax = panels[0].ax  # its scales are everybody's; after the lines: seaborn would take values through a log axis and back
+    scales.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else column_of(chart.x).show(value))
+    scales.apply(ax.yaxis, y_scale, column_of(chart.y).show)
     if len(parts.limit):
-        layers.draw_limit(panels[0].ax, parts.limit)
+        layers.draw_limit(ax, parts.limit)
     told = [scales.caption(chart.x, x_scale), scales.caption(chart.y, y_scale)]
     (_finish_panels if chart.facet else _finish_single)(figure, panels, chart, parts, *told)
     return figure
@@ -102,13 +104,17 @@ def _sort_out(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None
     named, categories = _positioned(chart, _named(chart, frame))
     published = _named(chart, references) if references is not None else None
     every_line = named if published is None else pd.concat([named, published], ignore_index=True)
+    every_line = every_line.sort_values(list(chart.line), kind="stable") if chart.line else every_line
+    numbers = every_line.select_dtypes("number")
+    ordered = len(chart.line) == 1 and chart.line[0] in numbers
     ok = named[named["status"] == Status.ok].dropna(subset=[chart.x, chart.y])
     return Parts(
         ok=ok,
-        limit=_limit(chart, ok if published is None else ok[:0]),  # published curves ran on other hardware
         missing=named[named["status"].isin(OUT_OF_MEMORY)],
         published=published,
-        styles=chart.styles or _house_styles(chart, every_line),
+        styles=chart.styles or _house_styles(chart, every_line.drop_duplicates("line"), ordered),
+        ordered=ordered,
+        limit=_limit(chart, ok if published is None else ok[:0]),  # published curves ran on other hardware
         categories=categories,
     )
 
@@ -125,69 +131,45 @@ def _limit(chart: Chart, ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(chart: Chart, frame: pd.DataFrame) -> pd.DataFrame:
-    sampled = ("source", "sampling_error")
-    told = (*sampled, "status", "noisy", "repeats", "rounds", "interval", "floor_s", "batch_size", "output_tokens", chart.along)
-    drawn = [f"{axis}{end}" for axis in (chart.x, chart.y) for end in ("", "_low", "_high")]
-    kept = {*told, *drawn, *chart.line, *chart.facet, *(("framework",) if "framework" in chart.line else ())}
-    cell = frame[list(chart.facet)].astype(str).agg(" ".join, axis="columns") if chart.facet else ""
-    named = frame[[column for column in frame if column in kept]].assign(line=line_names(frame, chart.line), _cell=cell)
+    named = frame.assign(line=line_names(frame, chart.line))
     return named.sort_values([*chart.line, chart.along or chart.x], kind="stable", ignore_index=True)
 
 
 def _positioned(chart: Chart, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    if pd.api.types.is_numeric_dtype(frame[chart.x]) and not pd.api.types.is_bool_dtype(frame[chart.x]):
+    if chart.x in frame.select_dtypes("number"):
         return frame, ()
     codes, categories = pd.factorize(frame[chart.x].map(column_of(chart.x).say), sort=True)
     return frame.assign(**{chart.x: codes}), tuple(categories)
 
 
-def _house_styles(chart: Chart, frame: pd.DataFrame) -> Styles:
-    by_value = frame.sort_values(list(chart.line), kind="stable") if chart.line else frame
-    first = by_value.drop_duplicates("line")
-    names = first["line"].tolist()
-    frameworks = first["framework"].tolist() if "framework" in chart.line else [None] * len(names)
-    found = style.ordered_styles(len(names)) if _ordered(chart, frame) else style.unordered_styles(frameworks)
-    return dict(zip(names, found, strict=True))
-
-
-def _ordered(chart: Chart, frame: pd.DataFrame) -> bool:
-    """Whether the lines stand for numbers."""
-    return len(chart.line) == 1 and pd.api.types.is_numeric_dtype(frame[chart.line[0]]) and frame[chart.line[0]].dtype != bool
+def _house_styles(chart: Chart, lines: pd.DataFrame, ordered: bool) -> Styles:
+    frameworks = lines["framework"].tolist() if "framework" in chart.line else [None] * len(lines)
+    return dict(zip(lines["line"], style.ordered_styles(len(lines)) if ordered else style.unordered_styles(frameworks), strict=True))
 
 
 def _joins_points(chart: Chart, parts: Parts) -> bool:
-    return chart.along is not None and parts.shown["line"].nunique() > 1 and not _ordered(chart, parts.shown)
+    return chart.along is not None and parts.shown["line"].nunique() > 1 and not parts.ordered
 
 
-def _layout(chart: Chart, parts: Parts) -> list[list[Cell]]:
-    """Which panel stands where: rows × columns for two facets, for one as many abreast as fit."""
+def _make_panels(chart: Chart, parts: Parts) -> tuple[Figure, list[Panel]]:
+    """Rows × columns for two facets, for one as many abreast as fit."""
     everything = pd.concat([parts.shown, parts.missing], ignore_index=True)
     values = [sorted(everything[column].dropna().unique()) for column in chart.facet]
-    if not values:
-        return [[{}]]
-    if len(values) == 2:
-        return [[{chart.facet[0]: row, chart.facet[1]: column} for column in values[1]] for row in values[0]]
-    cells = [{chart.facet[0]: value} for value in values[0]]
-    abreast = 2 if len(cells) == 4 else 3
-    return [cells[i : i + abreast] for i in range(0, len(cells), abreast)]
-
-
-def _make_panels(figure: Figure, cells: list[list[Cell]], chart: Chart) -> list[Panel]:
-    height = figure.get_figheight()
-    grid = figure.add_gridspec(len(cells), len(cells[0]))
+    cells = [dict(zip(chart.facet, cell, strict=True)) for cell in product(*values)]
+    abreast = len(values[1]) if len(values) == 2 else min(len(cells), 2 if len(cells) == 4 else 3)
+    rows = ceil(len(cells) / abreast)
+    width, height = (9.4, 1.75 + 2.0 * rows) if chart.facet else (6.4, 5.0)
+    figure = style.new_figure(width, height)
+    axes = figure.subplots(rows, abreast, sharex=True, sharey=True, squeeze=False).flat
     if chart.facet:
         figure.subplots_adjust(left=0.083, right=0.985, top=1 - 1.42 / height, bottom=0.68 / height, hspace=0.22, wspace=0.06)
     else:
         figure.subplots_adjust(left=0.125, right=0.92, top=0.745, bottom=0.145 + 0.032 * chart.footer.count("\n"))
-    panels: list[Panel] = []
-    for i, row in enumerate(cells):
-        for j, cell in enumerate(row):
-            first = panels[0].ax if panels else None
-            ax = figure.add_subplot(grid[i, j], sharex=first, sharey=first)
-            below = i + 1 < len(cells) and j < len(cells[i + 1])
-            ax.tick_params(labelleft=j == 0, labelbottom=not below)
-            panels.append(Panel(ax, cell, i, j))
-    return panels
+    for empty in axes[len(cells) :]:
+        empty.remove()
+    for lowest in axes[max(len(cells) - abreast, 0) : len(cells)]:
+        lowest.tick_params(labelbottom=True)
+    return figure, [Panel(ax, cell, *divmod(i, abreast)) for i, (ax, cell) in enumerate(zip(axes, cells, strict=False))]
 
 
 def _lane_share(chart: Chart, parts: Parts, panels: list[Panel]) -> float:
@@ -216,24 +198,18 @@ def _extent(frame: pd.DataFrame, column: str) -> pd.Series:
     return pd.Series([value for name in spread for value in frame[name].dropna()], dtype=float)
 
 
-def _set_axes(ax: Axes, chart: Chart, parts: Parts, x_scale: Scale, y_scale: Scale) -> None:
-    scales.apply(ax.xaxis, x_scale, lambda value: parts.categories[int(value)] if parts.categories else column_of(chart.x).show(value))
-    scales.apply(ax.yaxis, y_scale, column_of(chart.y).show)
-
-
 def _fill(panel: Panel, others: Sequence[Panel], chart: Chart, parts: Parts, share: float) -> None:
     ax, ok, missing = panel.ax, panel.of(parts.ok), panel.of(parts.missing)
-    if others:
-        layers.draw_faint(ax, pd.concat([other.of(parts.ok) for other in others]), chart.x, chart.y)
+    for other in others:
+        layers.draw_faint(ax, other.of(parts.ok), chart.x, chart.y)
     if chart.along:
         ax.grid(True, axis="both")
     if chart.along and not chart.facet:
-        (layers.draw_equal if _joins_points(chart, parts) else layers.name_points)(ax, parts.shown, chart.x, chart.y, chart.along)
+        layers.name_points(ax, parts.shown, chart.x, chart.y, chart.along, joined=_joins_points(chart, parts))
     layers.draw_lines(ax, ok, chart.x, chart.y, parts.styles)
     if parts.published is not None:
         layers.draw_references(ax, panel.of(parts.published), chart.x, chart.y, parts.styles)
-    layers.draw_sampled(ax, ok, chart.x, chart.y, parts.styles)
-    layers.draw_noisy(ax, ok, chart.x, chart.y)
+    layers.draw_marks(ax, ok, chart.x, chart.y, parts.styles)
     if len(missing):
         caption = "OOM" if chart.facet else "out of\nmemory"
         layers.draw_missing(ax, missing, chart.x, chart.along, parts.styles, share, caption if panel.column == 0 else "")
@@ -245,9 +221,11 @@ def _finish_single(figure: Figure, panels: Sequence[Panel], chart: Chart, parts:
     style.put_caption(ax, y_caption)
     ax.set_xlabel(x_caption)
     style.fit_right(figure, style.put_end_labels(ax, list(_end_labels(chart, parts))))
-    named = {"source": chart.source, "reference": chart.reference}
-    joined, limited = _joins_points(chart, parts), len(parts.limit) > 0
-    style.put_key(figure, layers.handles(parts.ok, chart.x, chart.y, **named, joined=joined, limited=limited))
+    source = chart.source or f"measured: {', '.join(_pooled(chart, parts))}"
+    measured = [layers.mark("measured", source)] if len(parts.ok) else []
+    joined = "same batch size" if _joins_points(chart, parts) else ""
+    limit = "beyond the hardware's limits" if len(parts.limit) else ""
+    style.put_key(figure, [*measured, *_key(chart, parts, joined=joined, limit=limit)])
     style.put_header(figure, chart.title, chart.subtitle, chart.footer)
 
 
@@ -262,10 +240,24 @@ def _finish_panels(figure: Figure, panels: Sequence[Panel], chart: Chart, parts:
             figure.text(0.006, (low + high) / 2, column_of(inside).say(panel.cell[inside]), **look)
     height = figure.get_figheight()
     figure.text(0.53, 0.31 / height, x_caption, ha="center", fontsize=10.5, color=style.MUTED)
-    abreast = max(panel.column for panel in panels) > 0
-    style.put_key(figure, layers.panel_handles(parts.ok, parts.styles, f"other {word(above)}" if abreast else "", chart.reference))
-    told = [y_caption, chart.subtitle, pooled_in_words(parts.ok, chart.y), *layers.spread_in_words(parts.ok, chart.x, chart.y)]
+    others = f"other {word(above)}" if any(panel.column for panel in panels) else ""
+    style.put_key(figure, [*layers.line_key(parts.styles), *_key(chart, parts, others=others)])
+    told = [y_caption, chart.subtitle, *_pooled(chart, parts)]
     style.put_header(figure, chart.title, " · ".join(told), chart.footer, x=0.024)
+
+
+def _key(chart: Chart, parts: Parts, **drawn: str) -> Iterator[Artist]:
+    """What the marks mean, of those that are `drawn`, and of those that every chart may have."""
+    noisy = "noisy" if parts.ok["noisy"].eq(True).any() else ""
+    labels = {"reference": chart.reference, **drawn, "sampled": sampling.key_of_sampled(parts.ok), "noisy": noisy}
+    return (layers.mark(name, label) for name, label in labels.items() if label)
+
+
+def _pooled(chart: Chart, parts: Parts) -> list[str]:
+    """What a point stands for, and the bars or bands around the lines, where there are any."""
+    shape = "bar" if f"{chart.x}_low" in parts.ok else "band" if f"{chart.y}_low" in parts.ok else None
+    spread = [f"{shape}: {interval_in_words(parts.ok)}"] if shape and (parts.ok["repeats"] > 1).any() else []
+    return [pooled_in_words(parts.ok, chart.y), *spread]
 
 
 def _end_labels(chart: Chart, parts: Parts) -> Iterator[style.EndLabel]:
@@ -273,7 +265,7 @@ def _end_labels(chart: Chart, parts: Parts) -> Iterator[style.EndLabel]:
     if not chart.line:
         return
     ends = parts.shown.groupby("line", sort=False).last()
-    top, column, short = ends[chart.y].idxmax(), column_of(chart.line[0]), _ordered(chart, parts.shown)
+    top, column = ends[chart.y].idxmax(), column_of(chart.line[0])
     for line, end in ends.iterrows():
-        text = column.show(end[column.name]) if short and line != top else str(line)
+        text = column.show(end[column.name]) if parts.ordered and line != top else str(line)
         yield style.EndLabel(x=end[chart.x], y=end[chart.y], text=text, color=parts.styles[str(line)].color)
