@@ -94,7 +94,8 @@ function drawChart(spec, shown) {
   if (measured) drawFront(chart, ok);
   if (lane) drawLane(chart, lines, lane);
   const drawn = [...lines, ...publishedLines(spec, theirs, lines)];
-  nameLines(chart, drawn.map((line) => ({ line, end: drawLine(chart, line) })).filter(({ line, end }) => end && line.name));
+  const ends = drawn.map((line) => ({ line, end: drawLine(chart, line) }));
+  nameLines(chart, ends.filter(({ line, end }) => end && line.name));
   if (measured && lines.length <= 3) namePoints(chart, ok);
   $(`${spec.box}-note`).textContent = note(spec, lines, ok, lost, theirs);
 }
