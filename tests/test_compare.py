@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from bench import compare
+from bench.analysis import terminal
 from bench.analysis.compare import pairs as matching
 from bench.analysis.compare import show, statistics
-from bench.analysis.compare.statistics import Comparison, Pair, Side, Verdict
+from bench.analysis.compare.statistics import Comparison, Side, Verdict
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.config import ModelConfig, RunConfig
 from bench.frameworks.fake import Settings
 from bench.host import machine
@@ -29,6 +31,7 @@ from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
 from bench.sweep.outcome import Outcome, Surroundings, to_row
 from bench.sweep.plan import Job
+from tests import synthetic
 from tests.conftest import TINY
 
 _SECONDS = count()  # no two rows started at the same time
@@ -42,9 +45,7 @@ def sides(latency: Latency, points: int, rounds: int) -> list[Side]:
 
 
 def compared(base: Latency, new: Latency, points: int = 6, rounds: int = 5, **settings: Any) -> Comparison:
-    pairs = [
-        Pair({"batch_size": i}, a, b) for i, (a, b) in enumerate(zip(sides(base, points, rounds), sides(new, points, rounds), strict=True))
-    ]
+    pairs = list(zip(sides(base, points, rounds), sides(new, points, rounds), strict=True))
     return statistics.compare(pairs, **settings)
 
 
@@ -141,7 +142,7 @@ def test_what_a_round_does_to_both_sides_of_one_sweep_cancels_out(drift: float) 
 def test_a_round_in_which_one_side_was_disturbed_is_left_out_for_both() -> None:
     rounds = range(5)
     base, new = Side(dict.fromkeys(rounds, 1.0)), Side({**dict.fromkeys(rounds, 1.001), 3: 9.0}, noisy=frozenset({3}))
-    assert statistics.compare([Pair({}, base, new)], interleaved=True).points[0].verdict is Verdict.same
+    assert statistics.compare([(base, new)], interleaved=True).points[0].verdict is Verdict.same
 
 
 @pytest.mark.parametrize("kind", ["own", "shared", "spikes", "uneven"])
@@ -191,7 +192,7 @@ def test_a_small_change_is_found_when_it_matters_to_the_user() -> None:
 def test_noisy_rounds_are_left_out_while_enough_are_quiet() -> None:
     quiet = {0: 1.0, 1: 1.001, 2: 0.999, 3: 1.002}
     base, new = Side(quiet), Side({**quiet, 4: 1.5}, noisy=frozenset({4}))
-    assert statistics.compare([Pair({}, base, new)]).points[0].verdict is Verdict.same
+    assert statistics.compare([(base, new)]).points[0].verdict is Verdict.same
 
 
 def test_a_round_that_took_far_longer_than_its_like_is_left_out_and_told() -> None:
@@ -204,7 +205,7 @@ def test_a_round_that_took_far_longer_than_its_like_is_left_out_and_told() -> No
 def test_a_noisy_point_neither_shows_its_bursts_nor_blurs_the_others() -> None:
     base, new = sides(steady(0), 6, 5), sides(steady(0), 6, 5)
     new[2] = replace(new[2], rounds={**new[2].rounds, 3: 1.4, 4: 1.4}, noisy=frozenset({2, 3, 4}))
-    found = statistics.compare([Pair({}, a, b) for a, b in zip(base, new, strict=True)])
+    found = statistics.compare(list(zip(base, new, strict=True)))
     assert found.points[2].notes == ("noisy",)
     assert found.points[2].ratio == pytest.approx(1, abs=0.01)
     assert {change.verdict for change in found.points if not change.notes} == {Verdict.same}
@@ -218,9 +219,9 @@ def test_scatter_alone_leaves_no_round_out() -> None:
 def test_a_difference_on_a_noisy_host_does_not_count_unless_trusted() -> None:
     base = Side({number: 1.0 + 0.001 * number for number in range(5)})
     new = Side({number: 1.3 + 0.001 * number for number in range(5)}, noisy=frozenset({0, 1, 2}))
-    [change] = statistics.compare([Pair({}, base, new)]).points
+    [change] = statistics.compare([(base, new)]).points
     assert (change.verdict, change.notes) == (Verdict.undecided, ("noisy",))
-    assert statistics.compare([Pair({}, base, new)], trust_noisy=True).points[0].verdict is Verdict.slower
+    assert statistics.compare([(base, new)], trust_noisy=True).points[0].verdict is Verdict.slower
 
 
 def test_a_single_round_only_tells_large_differences() -> None:
@@ -228,7 +229,7 @@ def test_a_single_round_only_tells_large_differences() -> None:
 
     def verdict(factor: float) -> Verdict:
         new = Side({0: factor}, repeats=[factor * value for value in repeats])
-        [change] = statistics.compare([Pair({}, Side({0: 1.0}, repeats=repeats), new)]).points
+        [change] = statistics.compare([(Side({0: 1.0}, repeats=repeats), new)]).points
         assert change.notes == ("one round",)
         return change.verdict
 
@@ -238,7 +239,7 @@ def test_a_single_round_only_tells_large_differences() -> None:
 
 def test_one_repeat_tells_nothing() -> None:
     side = Side({0: 1.0}, repeats=[1.0])
-    [change] = statistics.compare([Pair({}, side, side)]).points
+    [change] = statistics.compare([(side, side)]).points
     assert change.verdict is Verdict.undecided
     assert change.high == float("inf")
 
@@ -264,8 +265,8 @@ def test_what_is_lost_of_one_point_changes_no_interval_of_another(lose: Callable
     for _ in range(60):
         walk = list(accumulate(rng.gauss(0, 0.02) for _ in range(10)))
         base, new = ([Side({i: exp(rng.gauss(walk[at + i], 0.01)) for i in range(5)}) for _ in range(6)] for at in (0, 5))
-        whole = statistics.compare([Pair({}, a, b) for a, b in zip(base, new, strict=True)], round_s=round_s)
-        less = statistics.compare([Pair({}, a, b) for a, b in zip(base, lose(new), strict=True)], round_s=round_s)
+        whole = statistics.compare(list(zip(base, new, strict=True)), round_s=round_s)
+        less = statistics.compare(list(zip(base, lose(new), strict=True)), round_s=round_s)
         width, other = (log(found.points[2].high / found.points[2].low) for found in (whole, less))
         widths.append(other / width)
         wrong += sum(change.verdict in (Verdict.slower, Verdict.faster) for change in less.points) if round_s < 60 else 0
@@ -277,7 +278,7 @@ def test_a_point_of_one_round_is_judged_by_the_rounds_of_the_others() -> None:
     rng = random.Random(2)
     base, new = ([Side({i: exp(rng.gauss(0, 0.03)) for i in range(5)}) for _ in range(6)] for _ in range(2))
     new[0] = Side({0: 1.07}, repeats=[1.07, 1.0701, 1.0702, 1.0699, 1.07, 1.07])
-    found = statistics.compare([Pair({}, a, b) for a, b in zip(base, new, strict=True)], round_s=60)
+    found = statistics.compare(list(zip(base, new, strict=True)), round_s=60)
     assert (found.points[0].verdict, found.points[0].notes) == (Verdict.undecided, ("one round",))
     assert found.overall.notes == ()
 
@@ -292,6 +293,32 @@ def test_bursts_on_one_side_only_decide_nothing_and_the_reason_is_told() -> None
     burst: Latency = lambda point, number: steady(0)(point, number) + 0.26 * (number == 1)  # noqa: E731
     both = compared(burst, burst, points=8)
     assert {change.verdict for change in both.points} == {Verdict.same}
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_slow_rounds_of_one_side_count_where_too_few_are_left_to_leave_them_out(interleaved: bool) -> None:
+    """At six of eight points the host was noisy in one round more."""
+    base, new = sides(steady(0), 8, 5), sides(lambda point, number: steady(0)(point, number) + 0.26 * (number in (1, 3)), 8, 5)
+    new = [replace(side, noisy=frozenset({0})) if point > 1 else side for point, side in enumerate(new)]
+    overall = statistics.compare(list(zip(base, new, strict=True)), interleaved=interleaved, round_s=60).overall
+    assert overall.verdict is Verdict.undecided
+    assert statistics.LOPSIDED in overall.notes
+
+
+def test_a_lost_round_and_bursts_hide_no_slowdown_of_one_sweep() -> None:
+    """A burst hits one side of a round: what is quiet on the other side speaks all the same."""
+    rng, exits = random.Random(4), Counter[int]()
+    for _ in range(100):
+        hit = {(side, point, number) for side in (0, 1) for point in range(8) for number in range(5) if rng.random() < 0.2}
+        base, new = (
+            [
+                Side({i: exp(rng.gauss(0.0488 * side, 0.015) + 0.3 * ((side, point, i) in hit)) for i in range(side, 5)})
+                for point in range(8)
+            ]
+            for side in (0, 1)
+        )
+        exits[statistics.compare(list(zip(base, new, strict=True)), interleaved=True).exit_code] += 1
+    assert exits[1] >= 90
 
 
 def sweep(folder: Path, latency_s: float = 0.1, noisy: bool = False, rounds: int = 5, **varied: list[Any]) -> Path:
@@ -437,6 +464,41 @@ def test_two_environments_without_their_like_are_refused_until_one_is_chosen(tmp
     assert " or --environment torch=9.9, or compare them: --by torch" in capsys.readouterr().err
     assert exit_code(base, new, "--environment", "torch=9.9") == 0
     assert exit_code(new, "--by", "torch", "--base", "9.9") == 0
+
+
+_BROKEN_ROWS: list[dict[str, Any]] = [
+    *({"latency_s": value} for value in (None, float("nan"), 0.0, float("inf"))),
+    *({"latencies_s": value} for value in (None, [], [0.1, float("nan")])),
+    *({name: None} for name in ("point_id", "batch_size", "round", "started_at")),
+]
+
+
+@pytest.mark.parametrize("broken", _BROKEN_ROWS, ids=str)
+def test_a_row_that_says_ok_and_lacks_its_figures_is_no_result(tmp_path: Path, broken: dict[str, Any]) -> None:
+    """It neither ends the comparison nor moves it, and the report tells of it."""
+    folder = synthetic.write(tmp_path / "made-up", synthetic.sweep(output_tokens=[11], batch_size=[1, 2]))
+    whole = synthetic.sweep(output_tokens=[11], batch_size=[1, 2])
+    synthetic.write(folder, [*whole, {**whole[0], "round": 1, "name": "made-up", **broken}])
+    assert [one.side.rounds for one in matching.read(folder)] == [{0: each["latency_s"]} for each in whole]
+    jobs = read_jobs([folder])
+    assert any("the row says ok" in line for line in terminal.failures(jobs))
+    assert len(pool_rounds(jobs).query("status == 'ok'")) == 2
+
+
+def test_a_batch_size_that_only_the_config_has_counts(tmp_path: Path) -> None:
+    [whole] = synthetic.sweep(output_tokens=[11], batch_size=[4])
+    config = json.dumps({**json.loads(whole["config"]), "batch_size": 4})
+    folder = synthetic.write(tmp_path / "made-up", [{**whole, "config": config, "batch_size": None}])
+    assert read_jobs([folder])[["batch_size", "status"]].to_numpy().tolist() == [[4, "ok"]]
+    assert matching.read(folder)[0].chosen["batch_size"] == 4
+
+
+@pytest.mark.parametrize("text", [None, '{"model": {"na', "[1]", '{"used": null, "details": null}'])
+def test_columns_of_broken_json_end_nothing(tmp_path: Path, text: str | None) -> None:
+    rows = synthetic.sweep(output_tokens=[11], batch_size=[1, 2])
+    folder = synthetic.write(tmp_path / "made-up", [{**each, "config": text, "environment": text, "framework_args": text} for each in rows])
+    assert exit_code("--json", folder, folder) == 2  # of one round, all is undecided
+    assert "batch" in terminal.markdown(read_jobs([folder]), pool_rounds(read_jobs([folder])))
 
 
 def test_a_chart_that_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.columns import GRID
-from bench.analysis.compare.statistics import Pair, Side
-from bench.analysis.settings import KEY, leaves, read_jobs
+from bench.analysis.compare.statistics import Side
+from bench.analysis.settings import KEY, leaves, opened, read_jobs
 from bench.config import canonical_json
 from bench.errors import InvalidSetting
 from bench.results import Status
@@ -66,7 +65,8 @@ Part = Sequence[Measured]
 class Matched:
     base: str
     new: str
-    pairs: Sequence[Pair]
+    pairs: Sequence[tuple[Side, Side]]
+    points: Sequence[Mapping[str, Any]]  # what each pair has in common: {"batch_size": 1, ...}
     unmatched: int  # settings that only one side has
     differences: Mapping[str, tuple[str, str]]  # what was chosen and what was around that is not the same on both sides
     one_sided: int  # settings that were sampled on one side and measured on the other
@@ -111,22 +111,23 @@ def match(
         found = [pair for pair in found if pair[0].source == pair[1].source]
     order = {id(one): place for place, one in enumerate(base[1])}
     found.sort(key=lambda pair: order[id(pair[0])])
-    pairs = [Pair({key: a.chosen.get(key) for key in apart}, a.side, b.side) for a, b in found]
+    points = [{key: a.chosen.get(key) for key in apart} for a, _ in found]
     left_out = 0 if mix else len(mixed)
-    unmatched = len(base[1]) + len(new[1]) - 2 * (len(pairs) + left_out)
+    unmatched = len(base[1]) + len(new[1]) - 2 * (len(found) + left_out)
     told = _differences([a for a, _ in found], [b for _, b in found], apart)
     return Matched(
-        base[0], new[0], pairs, unmatched, told, len(mixed), len(mixed) - left_out, one_sweep and _interleaved(found), _round_s(found)
+        *(base[0], new[0], [(a.side, b.side) for a, b in found], points, unmatched, told),
+        *(len(mixed), len(mixed) - left_out, one_sweep and _interleaved(found), _round_s(found)),
     )
 
 
 def _measured(rounds: pd.DataFrame) -> Measured:
     latest = rounds.iloc[-1]
-    config = json.loads(latest["config"] or "{}")
+    config = opened(latest["config"])
     missing = {key: int(latest[key]) for key in GRID if key not in config}
     chosen = leaves({**{key: config[key] for key in _POINT if key in config}, **missing})
-    told = json.loads(latest["environment"] or "{}")
-    around = {**{name: latest[name] for name in _SURROUNDINGS}, **told.get("details", {}), **told.get("variables", {})}
+    told = opened(latest["environment"])
+    around = {**{name: latest[name] for name in _SURROUNDINGS}, **(told.get("details") or {}), **(told.get("variables") or {})}
     return Measured(dict(chosen), {key: _plain(value) for key, value in around.items()}, rounds)
 
 
@@ -218,13 +219,9 @@ def _plain(value: Any) -> Any:
     """As JSON has it, of what pandas makes of it: 2.0 of a column with a null, and NaN."""
     if isinstance(value, dict | list):
         return value
-    return (
-        None
-        if pd.isna(value)
-        else int(value)
-        if isinstance(value, float) and value.is_integer()
-        else getattr(value, "item", lambda: value)()
-    )
+    if pd.isna(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else getattr(value, "item", lambda: value)()
 
 
 def _joined(values: set[str] | None) -> str:

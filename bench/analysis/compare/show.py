@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from rich.text import Text
 
 from bench.analysis.columns import column_of
 from bench.analysis.compare.pairs import Matched
-from bench.analysis.compare.statistics import APART_S, LOPSIDED, Change, Comparison, Verdict
+from bench.analysis.compare.statistics import APART_S, LOPSIDED, NOISY, ONE_ROUND, Change, Comparison, Verdict
 from bench.units import format_seconds
 
 _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "default", Verdict.undecided: "yellow"}
 _GRID = ("batch_size", "input_tokens", "output_tokens")  # as the eye looks for it
-_MARKS = {"noisy": " ~", LOPSIDED: " !"}  # in the table, where words would not fit
+_MARKS = {NOISY: " ~", LOPSIDED: " !"}  # in the table, where words would not fit
 _MOST_DIFFERENCES = 12
 
 
@@ -30,20 +30,20 @@ def print_comparison(matched: Matched, found: Comparison, console: Console) -> N
     for name in ("base", "new", "change", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for label, change in zip(labels(found.points), found.points, strict=True):
-        table.add_row(label, *_cells(change))
+    for label, change, pair in zip(labels(matched.points), found.points, matched.pairs, strict=True):
+        table.add_row(label, *(format_seconds(side.latency_s) for side in pair), *_cells(change))
     table.add_section()
-    table.add_row("geometric mean", *_cells(found.overall))
+    table.add_row("geometric mean", "", "", *_cells(found.overall))
     console.print(table)
     for line in _remarks(matched, found):
         console.print(line, highlight=False, markup=False)
 
 
-def labels(changes: Sequence[Change]) -> list[str]:
+def labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """What tells the points from each other: batch 1 · in 32 · out 11."""
-    varying = [key for key in (changes[0].point if changes else ()) if len({str(change.point[key]) for change in changes}) > 1]
+    varying = [key for key in (points[0] if points else ()) if len({str(point[key]) for point in points}) > 1]
     shown = sorted(varying, key=lambda key: _GRID.index(key) if key in _GRID else -1) or list(_GRID)
-    return [" · ".join(_said(key, change.point.get(key)) for key in shown) for change in changes]
+    return [" · ".join(_said(key, point.get(key)) for key in shown) for point in points]
 
 
 def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
@@ -52,7 +52,10 @@ def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
         "new": matched.new,
         "min_effect": found.min_effect,
         "overall": _change_as_json(found.overall),
-        "points": [_change_as_json(change) for change in found.points],
+        "points": [
+            {"point": dict(point), **_change_as_json(change), "base_s": base.latency_s, "new_s": new.latency_s}
+            for point, change, (base, new) in zip(matched.points, found.points, matched.pairs, strict=True)
+        ],
         "unmatched": matched.unmatched,
         "left_out": dict(zip(("base", "new"), found.left_out, strict=True)),
         "differences": {key: {"base": base, "new": new} for key, (base, new) in matched.differences.items()},
@@ -66,7 +69,7 @@ def draw(matched: Matched, found: Comparison, stem: Path) -> list[Path]:
     from bench.analysis import style
 
     colours = {Verdict.faster: "#009E73", Verdict.slower: style.BAD, Verdict.same: style.INK, Verdict.undecided: style.AXIS}
-    rows = [*zip(labels(found.points), found.points, strict=True), ("geometric mean", found.overall)]
+    rows = [*zip(labels(matched.points), found.points, strict=True), ("geometric mean", found.overall)]
     with style.house_style():
         figure = Figure(figsize=(7.6, 1.9 + 0.3 * len(rows)))
         ax = figure.subplots()
@@ -114,21 +117,20 @@ def _limits(found: Comparison, width: float) -> tuple[float, float]:
 
 def _cells(change: Change) -> tuple[str | Text, ...]:
     interval = f"{100 * (change.low - 1):+.1f} to {_percent(change.high)}" if isfinite(change.high) else "unknown"
-    times = [format_seconds(value) if value is not None else "" for value in (change.base_s, change.new_s)]
     notes = "".join(_MARKS.get(note, f", {note}") for note in change.notes)
-    return (*times, _percent(change.ratio), interval, Text(str(change.verdict), _COLOURS[change.verdict]).append(notes, "dim"))
+    return (_percent(change.ratio), interval, Text(str(change.verdict), _COLOURS[change.verdict]).append(notes, "dim"))
 
 
 def _remarks(matched: Matched, found: Comparison) -> list[str]:
     lines = ["", headline(found)]
     notes = {note for change in found.points for note in change.notes}
-    if "one round" in notes:
+    if ONE_ROUND in notes:
         lines.append("One round does not show how much runs differ: only large changes count. Measure with rounds=5 for small ones.")
-    if "noisy" in notes:
+    if NOISY in notes:
         lines.append(
             "~: the host was noisy there, so that no difference counts; measure with noise=wait or more rounds, or pass --trust-noisy."
         )
-    if not matched.interleaved and "one round" not in notes and matched.round_s < APART_S:
+    if not matched.interleaved and ONE_ROUND not in notes and matched.round_s < APART_S:
         lines.append(
             f"The rounds follow each other within {matched.round_s:.0f} s, and a host has good and bad minutes: the intervals allow "
             f"for it. They get narrower with more repeats, until a round takes {APART_S:.0f} s, and in one sweep with both sides, "
@@ -163,9 +165,9 @@ def _remarks(matched: Matched, found: Comparison) -> list[str]:
 
 
 def _change_as_json(change: Change) -> dict[str, Any]:
-    numbers = {"ratio": change.ratio, "low": change.low, "high": change.high, "base_s": change.base_s, "new_s": change.new_s}
-    known = {key: value if value is not None and isfinite(value) else None for key, value in numbers.items()}
-    return {"point": dict(change.point), "verdict": str(change.verdict), "notes": list(change.notes), **known}
+    numbers = {"ratio": change.ratio, "low": change.low, "high": change.high}
+    known = {key: value if isfinite(value) else None for key, value in numbers.items()}
+    return {"verdict": str(change.verdict), "notes": list(change.notes), **known}
 
 
 def _said(key: str, value: Any) -> str:
