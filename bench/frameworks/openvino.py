@@ -124,7 +124,7 @@ class OpenVino:
             "framework_version": version("openvino-genai"),
             "openvino": version("openvino"),
             "device": "cpu",
-            "threads": self._threads(),
+            "threads": self._run.hardware.threads,  # null: its own choice, which it does not tell
             "properties": self._properties,
             "kv_cache_bytes": getattr(cache, "kv_cache_size_in_bytes", None),
             **(self._served.describe() if self._served else {}),
@@ -153,8 +153,3 @@ class OpenVino:
             if "SDPAToPagedAttention" not in str(error):
                 raise
             raise Unsupported("OpenVINO's paged attention takes models with sdpa attention only; use framework=hf for this one") from error
-
-    def _threads(self) -> int:
-        import openvino
-
-        return self._run.hardware.threads or int(openvino.Core().get_property("CPU", "INFERENCE_NUM_THREADS") or 0)

@@ -25,8 +25,9 @@ from tests.perf.figures import ROOT, Extra, Figure, extra_of
 
 # About 10 ms a token on one thread of a server.
 MODEL = {**LLAMA, "vocab_size": 8192, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 6, "num_attention_heads": 8}
-BATCH, PROMPT_TOKENS, NEW_TOKENS = 4, 32, 33
-TURNS = 14
+BATCH, PROMPT_TOKENS, NEW_TOKENS = 4, 16, 17
+TURNS = 28  # short and many: what else the host does comes and goes in seconds
+MOST = 0.01
 
 
 def adapters() -> list[Figure]:
@@ -46,9 +47,16 @@ def _figures(name: str) -> list[Figure]:
     extra, noise = Extra(**told["extra"]), Extra(**told["noise"])
     at = f"{told['token_ms']:.1f} ms a token, batch {BATCH}"
     return [
-        Figure(f"latency of {name} over its bare loop, at {at}", str(extra), *extra.bound(0.01, noise)),
+        Figure(f"latency of {name} over its bare loop, at {at}", str(extra), *_bound(extra, noise)),
         Figure(f"bare loop of {name} over itself (noise)", str(noise)),
     ]
+
+
+def _bound(extra: Extra, noise: Extra) -> tuple[str, bool | None]:
+    """Kept or not where the whole interval says so; on a busy host it is wider than the bound."""
+    bound, _ = extra.bound(MOST, noise)
+    low, high = extra.low - noise.median, extra.high - noise.median
+    return (bound, high <= MOST) if high <= MOST or low > MOST else (f"{bound}: can't tell", None)
 
 
 def bare_vllm(adapter: Any) -> Callable[[Tokens], int]:
