@@ -7,7 +7,6 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from glob import escape
 from pathlib import Path
@@ -17,25 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
+from bench.status import Status as Status  # whoever reads rows asks for it here
 
 SCHEMA_VERSION = 1
-
-
-class Status(StrEnum):
-    ok = "ok"
-    oom = "oom"  # out of memory, on the device or on the host
-    pruned = "pruned"  # not run: a point that needs no more ran out of memory
-    timeout = "timeout"  # took longer than timeout_s
-    crashed = "crashed"  # its worker died
-    failed = "failed"  # raised
-    unsupported = "unsupported"  # the framework can never run it
-    unavailable = "unavailable"  # something is missing that can be had: a package, a login, a GPU
-    interrupted = "interrupted"  # stopped by the user or the cluster
-
-    @property
-    def is_result(self) -> bool:
-        """Whether running the same thing again would tell nothing new."""
-        return self in (Status.ok, Status.oom, Status.pruned, Status.unsupported)
 
 
 _DISTURBANCE = pa.struct(

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 BENCH = ROOT / "bench"
 # Lower rooms never import higher ones; rooms of one level don't import each other.
 LEVELS: list[set[str]] = [
-    {"errors", "units", "intervals", "data"},
+    {"errors", "units", "intervals", "data", "status"},
     {"config"},
     {"results", "roofline"},
     {"host"},
@@ -67,7 +67,7 @@ def test_imports_point_down(path: Path) -> None:
         ("bench, bench.sweep", {"hydra", "numpy", "pandas", "rich", "pyarrow"}),
         ("bench.run", {"torch", "transformers", "pandas", "seaborn", "matplotlib", "pyarrow"}),
         ("bench.sweep.conductor", {"torch", "transformers", "pandas", "seaborn", "matplotlib"}),
-        ("bench.worker.child", {"pandas", "seaborn", "matplotlib", "hydra", "omegaconf"}),
+        ("bench.worker.child", {"pyarrow", "pandas", "seaborn", "matplotlib", "hydra", "omegaconf"}),
         ("bench.analysis", {"torch", "transformers"}),
     ],
 )

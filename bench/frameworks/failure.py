@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from bench.errors import BenchError, Unavailable, Unsupported
-from bench.results import Status
+from bench.status import Status
 
 # What an engine says before it touches a device. After anything else its process is not trusted: memory may be lost,
 # and after an illegal access every later call on that GPU fails, too.

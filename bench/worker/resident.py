@@ -19,7 +19,7 @@ from bench.host import machine
 from bench.host.devices import Slot, devices_for
 from bench.measure.point import Measurement, OnRepeat
 from bench.measure.sampled import Line
-from bench.results import Status
+from bench.status import Status
 from bench.worker.protocol import (
     CPUS_VARIABLE,
     FD_VARIABLE,
