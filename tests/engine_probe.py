@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import Dtype, FrameworkConfig
+from bench.errors import Unsupported
 from bench.frameworks import settings_by_name
 from bench.frameworks.hf import HuggingFace
 from bench.frameworks.hf import Settings as HfSettings
@@ -115,10 +116,13 @@ def main(name: str, out: str, wanted: list[str]) -> None:
         prepare_vllm()
     kind = settings_by_name()[name]
     settings = kind(name=name, enforce_eager=True) if name == "vllm" else kind(name=name)  # type: ignore[call-arg]
-    found = {}
+    found: dict[str, Any] = {}
     for each in wanted:
         family, dtype = each.split("-")
-        found[each] = compare(settings, family, Dtype(dtype))
+        try:
+            found[each] = compare(settings, family, Dtype(dtype))
+        except Unsupported as error:
+            found[each] = {"refused": str(error)}
     Path(out).write_text(json.dumps(found))
 
 

@@ -38,8 +38,7 @@ PYTHONS = {engine: environments.interpreter(engine) for engine in CLAIMS}  # bef
 
 
 def needs(engine: str) -> pytest.MarkDecorator:
-    there = PYTHONS[engine].is_file()
-    return pytest.mark.skipif(not there, reason=f"the environment of {engine} is missing; make engines ENGINES={engine}")
+    return pytest.mark.skipif(PYTHONS[engine] is None, reason=f"the environment of {engine} is missing; make engines ENGINES={engine}")
 
 
 def settings(name: str, **values: Any) -> FrameworkConfig:
@@ -71,6 +70,8 @@ CASES = [pytest.param(engine, claim, marks=needs(engine)) for engine, claims in 
 def test_it_computes_what_transformers_computes_and_keeps_nothing(probed: Any, engine: str, claim: str) -> None:
     """In fp32 to the last bits; in bf16 nearly as exactly as transformers itself. The same prompts again, others between, give the same."""
     found = probed(engine)[claim]
+    if "on this CPU" in (refused := found.get("refused", "")):
+        pytest.skip(refused)
     assert found["no_state"]
     assert found["steps"] == 6
     if claim.endswith("fp32"):
@@ -115,7 +116,6 @@ def test_llama_cpp_samples_by_the_seed(tmp_path: Path, monkeypatch: pytest.Monke
 @needs("openvino")
 def test_openvino_compresses_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = in_worker(point(settings("openvino", compression=openvino.Compression.int8)), tmp_path, monkeypatch)
-    assert (seen.engine["prefill_steps"], seen.engine["steps"]) == (1, 6)
     assert seen.shape
     [file] = (tmp_path / "llm-bench-sweep" / "openvino").glob("*/openvino_model.bin")
     assert file.stat().st_size < 2 * seen.shape.n_params
@@ -132,8 +132,9 @@ def test_vllm_reads_prompts_in_chunks_where_it_is_told_to_and_refuses_what_its_c
         point(settings("vllm", enforce_eager=True, max_num_batched_tokens=16, kv_cache_gb=four_blocks), model, batch_size=batch)
         for batch in (4, 2)
     )
-    monkeypatch.setattr(environments, "python_of", lambda framework: str(PYTHONS["vllm"]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for run in (four, two):
+        monkeypatch.setattr(run.framework, "python", str(PYTHONS["vllm"]))
     worker = ResidentWorker(four, tmp_path / "log", Slot())
     try:
         worker.load(four)
@@ -194,10 +195,11 @@ def test_an_environment_that_was_built_is_found_by_itself_and_one_that_is_set_co
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     absent = settings("llama_cpp")
     monkeypatch.setattr(type(absent), "modules", ("no_such_engine",))
-    built = environments.interpreter("llama_cpp")
-    built.parent.mkdir(parents=True)
-    built.touch()
-    assert environments.python_of(absent) == str(built)
+    folder = tmp_path / "llm-bench-sweep" / "engines" / "llama_cpp"
+    folder.mkdir(parents=True)
+    assert environments.python_of(absent) is None  # half of it
+    (folder / ".built-0123456789ab").touch()
+    assert environments.python_of(absent) == str(folder / "bin" / "python")
     absent.python = "/other/python"
     assert environments.python_of(absent) == "/other/python"
     monkeypatch.setattr(type(absent), "modules", ("json",))

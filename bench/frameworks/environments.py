@@ -13,13 +13,14 @@ from bench.host.machine import cache_folder
 
 def python_of(framework: FrameworkConfig) -> str | None:
     """The interpreter of a worker for this engine; None: the one that runs this."""
-    built = interpreter(framework.name)
-    return framework.python or (str(built) if missing(framework) and built.is_file() else None)
+    built = interpreter(framework.name) if missing(framework) else None
+    return framework.python or (str(built) if built else None)
 
 
-def interpreter(engine: str) -> Path:
-    """Where `make engines` puts it."""
-    return cache_folder() / "engines" / engine / "bin" / "python"
+def interpreter(engine: str) -> Path | None:
+    """Of the environment that `make engines` has built: a stamp says that it is whole."""
+    folder = cache_folder() / "engines" / engine
+    return folder / "bin" / "python" if any(folder.glob(".built-*")) else None
 
 
 def missing(framework: FrameworkConfig) -> list[str]:

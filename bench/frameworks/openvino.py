@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
+import numpy as np
+
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens
-from bench.frameworks.request_loop import Served, serve
 from bench.frameworks.transformers import models, saved
 from bench.roofline import ModelShape
 
@@ -63,7 +63,6 @@ class OpenVino:
         self._run = run
         self._settings = run.framework
         self._asked = 0  # requests so far: each needs a number of its own
-        self._served: Served | None = None
 
     def load(self) -> ModelShape | None:
         environments.require(self._settings)
@@ -105,18 +104,20 @@ class OpenVino:
 
         pipeline, first = self._pipeline, self._asked
         self._asked += len(prompts)
+        self._asking.max_new_tokens = new_tokens  # a window of steps generates fewer than the point
         handles = [
             pipeline.add_request(first + row, openvino.Tensor(prompts[row : row + 1].copy()), self._asking) for row in range(len(prompts))
         ]
-
-        def step() -> Iterable[tuple[int, Sequence[int]]]:
+        for number in range(1, new_tokens + 1):
             pipeline.step()
-            return [(row, part.generated_ids) for row, handle in enumerate(handles) if handle.can_read() for part in handle.read().values()]
-
-        self._served = serve(step, pipeline.has_non_finished_requests, len(prompts), new_tokens, on_step)
-        if self._served.prefill_steps > 1:
-            raise MemoryError(f"the prompts took {self._served.prefill_steps} steps: the KV cache does not hold them all")
-        return self._served.tokens
+            # What was chosen is on the host now, and read at the end: to ask each sequence would cost a hundredth of a short step.
+            served = pipeline.get_metrics().scheduled_requests
+            if served < len(prompts):
+                raise MemoryError(f"step {number} served {served} of {len(prompts)} sequences: the KV cache does not hold them all")
+            on_step()
+        if pipeline.has_non_finished_requests():  # then read_all would wait for more
+            raise RuntimeError(f"OpenVINO has not finished after {new_tokens} steps, though each step gives each sequence a token")
+        return np.array([handle.read_all()[0].generated_ids for handle in handles], np.int64)
 
     def describe(self) -> dict[str, Any]:
         cache = self._pipeline.get_metrics()
@@ -127,7 +128,7 @@ class OpenVino:
             "threads": self._run.hardware.threads,  # null: its own choice, which it does not tell
             "properties": self._properties,
             "kv_cache_bytes": getattr(cache, "kv_cache_size_in_bytes", None),
-            **(self._served.describe() if self._served else {}),
+            "prefill_steps": 1,  # checked each time
         }
 
     def _exported(self) -> Path:

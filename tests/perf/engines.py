@@ -37,7 +37,7 @@ def adapters() -> list[Figure]:
 
 def _figures(name: str) -> list[Figure]:
     python = environments.interpreter(name)
-    if not python.is_file():
+    if python is None:
         return [Figure(f"{name}: its environment is missing; make engines ENGINES={name}", "not measured")]
     command = [str(python), "-m", "tests.perf.engines", name]
     ran = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
