@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import pandas as pd
 
@@ -17,25 +15,16 @@ _MOST = 0.03  # median error from which on sampling is not to be trusted
 
 @dataclass(frozen=True)
 class Errors:
-    """Signed relative errors of several points."""
+    """Signed relative errors of several points; 90 % of them are off by no more than `p90`, to either side."""
 
-    of_points: Sequence[float]
-
-    @property
-    def median(self) -> float:
-        return median(self.of_points)
-
-    @property
-    def p90(self) -> float:
-        """90 % of the points are off by no more than this, to either side."""
-        return float(pd.Series(self.of_points).abs().quantile(0.9))
-
-    @property
-    def largest(self) -> float:
-        return max(self.of_points, key=abs)
+    points: int
+    median: float
+    p90: float
+    largest: float
 
     def __str__(self) -> str:
-        return f"median {_percent(self.median)}, 90 % of the points within {100 * self.p90:.1f} %, largest {_percent(self.largest)}"
+        told = f"median {self.median:+.1%}, 90% of the points within {self.p90:.1%}, largest {self.largest:+.1%}"
+        return told.replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -54,26 +43,27 @@ class Holdout:
 def holdout(jobs: pd.DataFrame) -> Holdout:
     """Of jobs with `source`, one per point, round and source. Sampled and measured are compared within each round."""
     done = jobs[jobs["status"] == Status.ok]
-    errors, twice, rounds = [], [], 0
-    for _, point in done.groupby(_POINT, dropna=False, sort=False):
-        by_round = point.pivot_table(index="round", columns="source", values="latency_s", aggfunc="last")
-        if not {MEASURED, SAMPLED} <= set(by_round):
-            continue
-        both = by_round.dropna(subset=[MEASURED, SAMPLED])
-        if len(both):
-            errors.append(float((both[SAMPLED] / both[MEASURED]).median()) - 1)
-            rounds = max(rounds, len(both))
-        in_full = by_round[MEASURED].dropna()
-        if len(in_full) > 1:
-            twice.append(float(in_full.iloc[::2].median() / in_full.iloc[1::2].median()) - 1)
-    return Holdout(Errors(errors) if errors else None, Errors(twice) if twice else None, rounds)
+    latest = done.groupby([*_POINT, "round", "source"], dropna=False)["latency_s"].last()
+    rounds = latest.unstack("source").reindex(columns=[MEASURED, SAMPLED])
+    both = rounds.dropna()
+    off = (both[SAMPLED] / both[MEASURED] - 1).groupby(_POINT, dropna=False)
+    held_out = rounds.groupby(_POINT, dropna=False).transform("count").gt(0).all(axis="columns")
+    in_full = rounds.loc[held_out, MEASURED].dropna().groupby(_POINT, dropna=False)
+    twice = in_full.agg(lambda latencies_s: latencies_s.iloc[::2].median() / latencies_s.iloc[1::2].median() - 1)
+    return Holdout(_errors(off.median()), _errors(twice.dropna()), int(off.size().max()) if len(both) else 0)
+
+
+def _errors(of_points: pd.Series) -> Errors | None:
+    if of_points.empty:
+        return None
+    return Errors(len(of_points), of_points.median(), float(of_points.abs().quantile(0.9)), max(of_points, key=abs))
 
 
 def in_words(found: Holdout, sampled: int) -> list[str]:
     """What the end of a sweep says about its sampled points."""
     if found.errors is None:
         return [f"{sampled} points are sampled, and none of them has a result in full: how far they are off is not known"]
-    count = len(found.errors.of_points)
+    count = found.errors.points
     points, rounds = (f"{number} {what}{'s' if number > 1 else ''}" for number, what in ((count, "point"), (found.rounds, "round")))
     lines = [f"Sampled against measured, {points} in {rounds}: {found.errors}"]
     if found.twice is not None:
@@ -111,7 +101,3 @@ def key_of_sampled(frame: pd.DataFrame) -> str | None:
         return None
     errors = frame["sampling_error"].dropna()
     return f"sampled, error {100 * errors.max():.1f} %" if len(errors) else "sampled, error not known"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:+.1f} %"

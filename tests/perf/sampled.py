@@ -53,7 +53,7 @@ def figures(name: str, grid: Sequence[str], folder: Path | None = None) -> list[
         ("90th percentile", errors.p90, 0.03, twice.p90 if twice else 0.0),
         ("largest", abs(errors.largest), 0.05, abs(twice.largest) if twice else 0.0),
     ]
-    what = f"{name}: {len(errors.of_points)} points sampled and measured, {found.rounds} rounds"
+    what = f"{name}: {errors.points} points sampled and measured, {found.rounds} rounds"
     return [
         *(
             Figure(f"{what}: {kind} error", f"{size:.1%}", f"≤ {max(most, same):.1%} (measured twice: {same:.1%})", size <= max(most, same))
