@@ -15,26 +15,13 @@ import pandas as pd
 
 from bench.analysis import pace, terminal
 from bench.analysis.draw import line_names
-from bench.analysis.settings import pool_rounds, read_jobs, telling_apart
+from bench.analysis.settings import KEY, opened, pool_rounds, read_jobs, telling_apart
 from bench.errors import NothingMeasured
 from bench.results import COLUMNS, Row, Status, Store
 
+_Metric = tuple[str, Callable[[pd.Series], Any]]
 _JSON_COLUMNS = ("framework_args", "environment", "config")
 _FOUNDRY_HEADER = "name, latency (s), throughput (tokens/s), latency_per_sequence_output_token (ms)"
-
-# What pace.py draws has its definition there.
-_DEFINITIONS = {
-    "total_tokens": "batch × (prompt + output tokens), of all repeats together",
-    "total_gen_tokens": "batch × output tokens, of all repeats together",
-    **{name: f"s; {bar.definition}" if name.startswith("average") else f"tokens/s; {bar.definition}" for name, bar in pace.BARS.items()},
-    "generation_times": "s; each repeat, whole batch",
-    "time_per_tokens": f"s per output token; {pace.LINES['time_per_tokens'].definition}",
-    "mean_accepted_tokens": "tokens of the draft that the model accepted per step, in the last repeat",
-    "interval": "s; between two samples of the host",
-    "cpu_usage": f"percent of all CPUs; {pace.LINES['cpu_usage'].definition}",
-    "ram_usage": f"MB of 2^20 bytes; {pace.LINES['ram_usage'].definition}",
-    "peak_ram_usage": "MB; the largest ram_usage",
-}
 
 
 def as_csv(folder: Path) -> str:
@@ -43,13 +30,14 @@ def as_csv(folder: Path) -> str:
     writer = csv.writer(page, lineterminator="\n")
     names = [name for name, _, _ in COLUMNS]
     writer.writerow(names)
-    writer.writerows([_cell(row[name]) for name in names] for row in _rows(folder))
+    writer.writerows([_cell(row[name]) for name in names] for row in Store(folder).table().to_pylist())
     return page.getvalue()
 
 
 def as_json_lines(folder: Path) -> str:
     """An object per row; columns that hold JSON become objects, too."""
-    return "".join(f"{json.dumps(_opened(row), default=datetime.isoformat, ensure_ascii=False)}\n" for row in _rows(folder))
+    rows = Store(folder).table().to_pylist()
+    return "".join(f"{json.dumps(_opened(row), default=datetime.isoformat, ensure_ascii=False)}\n" for row in rows)
 
 
 def as_markdown(folder: Path) -> str:
@@ -65,7 +53,7 @@ def as_pace_json(folder: Path) -> str:
     page = {
         **{key: value for key, value in results[0].items() if key not in own},
         "benchmark_results": [{key: result[key] for key in own} for result in results],
-        "definitions": _DEFINITIONS,
+        "definitions": {name: definition for name, (definition, _) in (_METRICS | _SYSTEM_METRICS).items()},
     }
     return json.dumps(page, indent=4, ensure_ascii=False) + "\n"
 
@@ -75,13 +63,10 @@ def as_llm_foundry(folder: Path) -> str:
     jobs = _measured(folder)
     series = jobs.assign(series=line_names(jobs, telling_apart(jobs)))
     lines = [_FOUNDRY_HEADER, "=" * 75]
-    for (_, _), setting in series.groupby(["point_id", "environment_id"], sort=False, dropna=False):
-        job, mean_s = setting.iloc[0], float(np.mean(np.concatenate(setting["latencies_s"].to_list())))
-        name = "_".join(
-            str(part)
-            for part in (job["name"], job["series"].replace(" · ", "_"), *job[["batch_size", "input_tokens", "output_tokens"]])
-            if part != ""
-        )
+    for _, setting in series.groupby(KEY, sort=False, dropna=False):
+        job, mean_s = setting.iloc[0], float(np.concatenate(setting["latencies_s"].to_list()).mean())
+        parts = [job["name"], *job["series"].split(" · "), *job[["batch_size", "input_tokens", "output_tokens"]]]
+        name = "_".join(str(part) for part in parts if part != "")
         rate = job["batch_size"] * job["output_tokens"] / mean_s
         lines.append(f"{name}, {mean_s:.3f}, {rate:.3f}, {mean_s * 1000 / job['output_tokens']:.3f}")
     return "\n".join(lines) + "\n"
@@ -94,10 +79,6 @@ WRITERS: Mapping[str, Callable[[Path], str]] = {
     "pace-json": as_pace_json,
     "llm-foundry": as_llm_foundry,
 }
-
-
-def _rows(folder: Path) -> list[Row]:
-    return list(Store(folder).table().to_pylist())
 
 
 def _measured(folder: Path, extra_columns: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -113,12 +94,12 @@ def _cell(value: Any) -> Any:
 
 
 def _opened(row: Row) -> Row:
-    return {key: json.loads(value) if key in _JSON_COLUMNS and value else value for key, value in row.items()}
+    return {key: opened(value) if key in _JSON_COLUMNS and value else value for key, value in row.items()}
 
 
 def _pace_result(job: pd.Series) -> dict[str, Any]:
-    config = json.loads(job["config"])
-    framework = config["framework"]
+    config = opened(job["config"])
+    framework = config.get("framework") or {}
     return {
         "framework": job["framework"],
         "model_name": job["model"],
@@ -132,32 +113,47 @@ def _pace_result(job: pd.Series) -> dict[str, Any]:
         },
         "num_runs": len(job["latencies_s"]),
         "warmup_runs": config.get("warmup_runs"),
-        "metrics": _pace_metrics(job),
-        "system_metrics": _pace_system(job, config),
+        "metrics": {name: value(job) for name, (_, value) in _METRICS.items()},
+        "system_metrics": {name: value(job) for name, (_, value) in _SYSTEM_METRICS.items()}
+        if pace.LINES["cpu_usage"].is_in(job)
+        else None,
     }
 
 
-def _pace_metrics(job: pd.Series) -> dict[str, Any]:
-    averages = {name: _number(bar.value(pd.DataFrame([job])).iloc[0]) for name, bar in pace.BARS.items()}
-    times, repeats = job["token_times_s"], len(job["latencies_s"])
-    per_token = pace.LINES["time_per_tokens"].points(job)[1].tolist() if times is not None and len(times) else None
-    return {
-        "total_tokens": int(job["batch_size"] * (job["input_tokens"] + job["output_tokens"])) * repeats,
-        "total_gen_tokens": int(job["batch_size"] * job["output_tokens"]) * repeats,
-        **averages,
-        "generation_times": [float(latency_s) for latency_s in job["latencies_s"]],
-        "time_per_tokens": per_token,
-        "mean_accepted_tokens": json.loads(job["framework_args"]).get("used", {}).get("accepted_tokens"),
-    }
+def _tokens(*lengths: str) -> Callable[[pd.Series], int]:
+    return lambda job: int(job["batch_size"] * job[list(lengths)].sum()) * len(job["latencies_s"])
 
 
-def _pace_system(job: pd.Series, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    if job["system"] is None or not len(job["system"]):
-        return None
-    cpu, ram = (pace.LINES[name].points(job)[1] for name in ("cpu_usage", "ram_usage"))
-    used = ram.tolist()
-    return {"interval": config["measure"]["interval_s"], "cpu_usage": cpu.tolist(), "ram_usage": used, "peak_ram_usage": max(used)}
+def _average(name: str) -> _Metric:
+    bar, unit = pace.BARS[name], "s" if name.startswith("average") else "tokens/s"
+
+    def value(job: pd.Series) -> float | None:
+        [found] = bar.value(pd.DataFrame([job]))
+        return None if pd.isna(found) else float(found)
+
+    return f"{unit}; {bar.definition}", value
 
 
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else float(value)
+def _series(name: str, unit: str) -> _Metric:
+    line = pace.LINES[name]
+    return f"{unit}; {line.definition}", lambda job: line.points(job)[1].tolist() if line.is_in(job) else None
+
+
+# What each metric means, and its value. What pace.py draws has its definition there.
+_METRICS: dict[str, _Metric] = {
+    "total_tokens": ("batch × (prompt + output tokens), of all repeats together", _tokens("input_tokens", "output_tokens")),
+    "total_gen_tokens": ("batch × output tokens, of all repeats together", _tokens("output_tokens")),
+    **{name: _average(name) for name in pace.BARS},
+    "generation_times": ("s; each repeat, whole batch", lambda job: list(map(float, job["latencies_s"]))),
+    "time_per_tokens": _series("time_per_tokens", "s per output token"),
+    "mean_accepted_tokens": (
+        "tokens of the draft that the model accepted per step, in the last repeat",
+        lambda job: (opened(job["framework_args"]).get("used") or {}).get("accepted_tokens"),
+    ),
+}
+_SYSTEM_METRICS: dict[str, _Metric] = {
+    "interval": ("s; between two samples of the host", lambda job: (opened(job["config"]).get("measure") or {}).get("interval_s")),
+    "cpu_usage": _series("cpu_usage", "percent of all CPUs"),
+    "ram_usage": _series("ram_usage", "MB of 2^20 bytes"),
+    "peak_ram_usage": ("MB; the largest ram_usage", lambda job: float(pace.LINES["ram_usage"].points(job)[1].max())),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from bench.units import format_count, format_seconds
 
 HEAVY_COLUMNS = ("token_times_s", "system")
 """What create_comparison_line_graph needs beside the usual columns: `read_jobs(folders, HEAVY_COLUMNS)`."""
-
-
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -49,17 +47,17 @@ class Line:
     needs: str = "token_times_s"  # the column without which a job has no such line
     show: Callable[[float], str] = format_seconds
 
+    def is_in(self, job: pd.Series) -> bool:
+        """Whether it was recorded."""
+        return job[self.needs] is not None and len(job[self.needs]) > 0
+
 
 def _mean_s(jobs: pd.DataFrame) -> pd.Series:
     return jobs["latencies_s"].map(np.mean)
 
 
-def _total_tokens(jobs: pd.DataFrame) -> pd.Series:
-    return jobs["batch_size"] * (jobs["input_tokens"] + jobs["output_tokens"])
-
-
-def _output_tokens(jobs: pd.DataFrame) -> pd.Series:
-    return jobs["batch_size"] * jobs["output_tokens"]
+def _total_tps(jobs: pd.DataFrame) -> pd.Series:
+    return jobs["batch_size"] * (jobs["input_tokens"] + jobs["output_tokens"]) / _mean_s(jobs)
 
 
 BARS: dict[str, Bar] = {
@@ -67,18 +65,13 @@ BARS: dict[str, Bar] = {
     "average_latency_per_token": Bar(
         "Average latency per token",
         "average generation time / (batch × (prompt + output tokens)): 1 / total_tps, not the time between tokens",
-        lambda jobs: _mean_s(jobs) / _total_tokens(jobs),
+        lambda jobs: 1 / _total_tps(jobs),
     ),
-    "total_tps": Bar(
-        "Total tokens per second",
-        "batch × (prompt + output tokens) / average generation time",
-        lambda jobs: _total_tokens(jobs) / _mean_s(jobs),
-        format_count,
-    ),
+    "total_tps": Bar("Total tokens per second", "batch × (prompt + output tokens) / average generation time", _total_tps, format_count),
     "output_tps": Bar(
         "Output tokens per second",
         "batch × output tokens / average generation time",
-        lambda jobs: _output_tokens(jobs) / _mean_s(jobs),
+        lambda jobs: jobs["batch_size"] * jobs["output_tokens"] / _mean_s(jobs),
         format_count,
     ),
     "average_ttft": Bar("Average time to first token", "median over the repeats", lambda jobs: jobs["ttft_s"]),
@@ -118,11 +111,10 @@ def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mappi
 
     Extend or replace `metrics` for others: {**BARS, "mine": Bar(...)}.
     """
-    ok = _named(jobs[jobs["status"] == Status.ok])
-    grid = [column for column in GRID if ok[column].nunique() > 1]
-    frame = ok.assign(setting=line_names(ok, grid).replace("", " "))
-    measured = {name: frame.assign(value=metric.value(frame)).dropna(subset=["value"]) for name, metric in metrics.items()}
-    return style.save_all(((name, _bars(found, metrics[name])) for name, found in measured.items() if len(found)), folder)
+    ok = _named(jobs)
+    frame = ok.assign(setting=line_names(ok, [column for column in GRID if ok[column].nunique() > 1]).replace("", " "))
+    measured = ((name, metric, frame.assign(value=metric.value(frame)).dropna(subset=["value"])) for name, metric in metrics.items())
+    return style.save_all(((name, _bars(found, metric)) for name, metric, found in measured if len(found)), folder)
 
 
 def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Line] = LINES) -> list[Path]:
@@ -130,14 +122,12 @@ def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapp
 
     `jobs` must hold HEAVY_COLUMNS; what was not recorded is left out.
     """
-    ok = _named(jobs[jobs["status"] == Status.ok])
-    ok = ok.assign(reached=ok.groupby(list(GRID))["line"].transform("nunique"), tokens=_output_tokens(ok))
+    ok = _named(jobs)
+    ok = ok.assign(reached=ok.groupby(list(GRID))["line"].transform("nunique"), tokens=ok["batch_size"] * ok["output_tokens"])
     largest = ok.sort_values(["reached", "tokens"], kind="stable").iloc[-1]
     frame = ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")]
-    recorded = {
-        name: frame[frame[metric.needs].map(lambda values: values is not None and len(values) > 0)] for name, metric in metrics.items()
-    }
-    return style.save_all(((name, _lines(found, metrics[name])) for name, found in recorded.items() if len(found)), folder)
+    recorded = ((name, metric, frame[frame.apply(metric.is_in, axis="columns")]) for name, metric in metrics.items())
+    return style.save_all(((name, _lines(found, metric)) for name, metric, found in recorded if len(found)), folder)
 
 
 def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
@@ -145,35 +135,31 @@ def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
     return [*create_comparison_bar_graph(jobs, folder), *create_comparison_line_graph(jobs, folder)]
 
 
-def _named(ok: pd.DataFrame) -> pd.DataFrame:
+def _named(jobs: pd.DataFrame) -> pd.DataFrame:
+    ok = jobs[jobs["status"] == Status.ok]
     return ok.assign(line=line_names(ok, telling_apart(ok) or ["framework"]))
 
 
-def _palette(frame: pd.DataFrame, lines: Sequence[str]) -> dict[str, str]:
-    of_line = frame.drop_duplicates("line").set_index("line")["framework"]
-    return {line: look.color for line, look in zip(lines, style.unordered_styles([of_line[line] for line in lines]), strict=True)}
+def _palette(frame: pd.DataFrame) -> dict[str, str]:
+    lines = frame.drop_duplicates("line").sort_values("line")
+    looks = style.unordered_styles(lines["framework"].tolist())
+    return {line: look.color for line, look in zip(lines["line"], looks, strict=True)}
 
 
 def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     import seaborn as sns
 
-    groups, lines = list(dict.fromkeys(frame["setting"])), sorted(frame["line"].unique())
-    height = 1.5 + 0.34 * len(groups) * len(lines) + 0.12 * len(groups)
-    figure = style.new_figure(7.6, max(2.6, height))
-    longest = max(map(len, groups))
-    figure.subplots_adjust(
-        left=min(0.45, max(0.06, 0.03 + 0.0112 * longest)),
-        right=0.9,
-        top=1 - 1.1 / figure.get_figheight(),
-        bottom=0.4 / figure.get_figheight(),
-    )
+    palette, settings = _palette(frame), frame["setting"].unique()
+    height = max(2.6, 1.5 + 0.34 * len(settings) * len(palette) + 0.12 * len(settings))
+    figure = style.new_figure(7.6, height)
+    left = min(0.45, max(0.06, 0.03 + 0.0112 * max(map(len, settings))))
+    figure.subplots_adjust(left=left, right=0.9, top=1 - 1.1 / height, bottom=0.4 / height)
     ax = figure.add_subplot()
-    palette = _palette(frame, lines)
     sns.barplot(
-        frame, y="setting", x="value", hue="line", hue_order=lines, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
+        frame, y="setting", x="value", hue="line", hue_order=palette, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
     )
-    for bars, line in zip(ax.containers, lines, strict=False):
-        ax.bar_label(bars, fmt=metric.show, padding=4, fontsize=9.5, color=palette[line], fontweight="bold")  # type: ignore[arg-type]
+    for bars, color in zip(ax.containers, palette.values(), strict=False):
+        ax.bar_label(bars, fmt=metric.show, padding=4, fontsize=9.5, color=color, fontweight="bold")  # type: ignore[arg-type]
     ax.grid(False)
     ax.set(xlabel="", ylabel="", xticks=[])
     ax.tick_params(length=0)
@@ -186,9 +172,7 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
 def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
     figure = style.new_figure(7.6, 4.8)
     figure.subplots_adjust(left=0.1, right=0.96, top=0.82, bottom=0.15)
-    ax = figure.add_subplot()
-    lines = sorted(frame["line"].unique())
-    palette = _palette(frame, lines)
+    ax, palette = figure.add_subplot(), _palette(frame)
     ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
         x, y = metric.points(job)
@@ -201,12 +185,11 @@ def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
 
 
 def _scale_lines(ax: Axes, metric: Line) -> None:
-    values = pd.Series(np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines]))
-    low, high = float(values.min()), float(values.max())
+    values = pd.Series(np.concatenate([line.get_ydata() for line in ax.lines]), dtype=float)
     if metric.show is format_seconds:
         scale = scales.scale_for("latency_s", values, headroom=0.1)
     else:
-        ticks = MaxNLocator(5).tick_values(min(low, 0), max(high * 1.05, 1e-9))
+        ticks = MaxNLocator(5).tick_values(min(values.min(), 0), max(values.max() * 1.05, 1e-9))
         scale = scales.Scale("linear", ticks[0], ticks[-1], tuple(ticks))
     scales.apply(ax.yaxis, scale, metric.show)
     ax.set_xlabel(metric.x)
