@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, NothingMeasured
+from bench.errors import BenchError, InvalidSetting, NothingMeasured
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
 
@@ -22,10 +25,6 @@ def main() -> None:
         parser.error("name a sweep's output folder, or say --published")
     from rich.console import Console
 
-    if options.folders:
-        from bench.analysis import reporting  # noqa: F401
-
-        gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
     try:
         if options.published:
             _redraw_published(options.out or Path("outputs/published"), Console())
@@ -37,48 +36,106 @@ def main() -> None:
 
 def show(folder: Path, console: Console, points: Collection[str] | None = None) -> None:
     """The end of a sweep: the results in its folder, which of these points have none and why, the charts, and where everything is."""
-    from bench.analysis import reporting
     from bench.analysis.settings import pool_rounds, read_jobs
 
     jobs = read_jobs([folder])
+    settings = pool_rounds(jobs)
     told = jobs if points is None else jobs[jobs["point_id"].isin(points) | (jobs["status"] == "ok")]
-    settings = reporting.print_tables(told, console)
+    _print_tables(told, settings if len(told) == len(jobs) else pool_rounds(told), console)
     if earlier := len(jobs) - len(told):
-        settings = pool_rounds(jobs)
-        line = f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    reporting.write_report(jobs, settings, folder, console, every_chart=False)
+        _say(console, f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why")
+    _write_report(jobs, settings, folder, console)
+
+
+def tell_sampling(folder: Path, console: Console) -> None:
+    """How far the sampled points of a sweep are off, as far as its held-out ones show; red where that is too much."""
+    from bench.analysis import sampling
+    from bench.analysis.settings import read_jobs
+
+    jobs = read_jobs([folder], settle=False)
+    if count := jobs.loc[jobs["source"] == sampling.SAMPLED, "point_id"].nunique():
+        found = sampling.holdout(jobs)
+        for line in sampling.in_words(found, count):
+            console.print(line, style="red" if found.is_bad else None, highlight=False, markup=False)
 
 
 def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
-    from bench.analysis import charts, pace, reporting, terminal
+    from bench.analysis import charts, pace, page, published, terminal  # noqa: F401
     from bench.analysis.settings import pool_rounds, read_jobs
 
+    gc.freeze()  # what is loaded by now stays: the collector need not walk through all of pandas again for each picture
     skipped: list[str] = []
     jobs = read_jobs(options.folders, pace.HEAVY_COLUMNS if options.compare else (), skipped.append)
+    settings = pool_rounds(jobs)
     if options.format == "markdown":
-        print(terminal.markdown(jobs, pool_rounds(jobs)), end="")
+        print(terminal.markdown(jobs, settings), end="")
         return
     if options.x or options.y or options.line or options.facet or options.where:
-        axes = options.x or "batch_size", options.y or "latency_s"
-        question = charts.Question(*axes, tuple(options.line), tuple(options.facet), options.where)
-        picture = charts.own_picture(pool_rounds(jobs), question)
-        reporting.write_pictures([picture], out / "charts", out, console)
+        x, y = options.x or "batch_size", options.y or "latency_s"
+        picture = charts.own_picture(settings, x, y, options.line, options.facet, options.where)
+        with _writing(out):
+            _say_where(charts.save([picture], out / "charts"), out, console)
         return
-    settings = reporting.print_tables(jobs, console)
-    for line in skipped:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    _print_tables(jobs, settings, console)
+    _say(console, *skipped)
     if not (jobs["status"] == "ok").any():
         raise NothingMeasured(", ".join(map(str, options.folders)))
     if options.compare:
-        reporting.write_comparison(jobs, out, console)
-    reporting.write_report(jobs, settings, out, console, every_chart=options.all)
+        with _writing(out):
+            _say_where(pace.save(jobs, out / "charts" / "compare"), out, console)
+    _write_report(jobs, settings, out, console, every_chart=options.all)
 
 
 def _redraw_published(out: Path, console: Console) -> None:
-    from bench.analysis import published, reporting
+    from bench.analysis import charts, published
 
-    reporting.write_pictures(published.published_pictures(), out, out, console)
+    with _writing(out):
+        _say_where(charts.save(published.published_pictures(), out), out, console)
+
+
+def _print_tables(jobs: pd.DataFrame, settings: pd.DataFrame, console: Console) -> None:
+    """The results, why some jobs have none, and the ratios to what was published."""
+    from bench.analysis import published, terminal
+
+    console.print()
+    terminal.print_results(settings, console)
+    terminal.print_failures(jobs, console)
+    for sweep, measured in published.repeated(settings):
+        terminal.print_ratios(measured, sweep, console)
+
+
+def _write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console: Console, *, every_chart: bool = False) -> None:
+    """Charts and report.html."""
+    from bench.analysis import charts, page, published
+
+    overlays = [partial(charts.Picture, *picture) for picture in published.overlays(settings)]
+    sketches: list[charts.Sketch] = [*overlays, *charts.standard_sketches(settings)]
+    drawn = sketches if every_chart else sketches[: charts.MOST_PICTURES]
+    with _writing(out):
+        files = charts.renew((sketch() for sketch in drawn), out / "charts")
+        html = page.write_page(jobs, settings, out / "report.html")
+    undrawn = len(sketches) - len(drawn)
+    _say_where([*files, html], out, console, *([f"{undrawn} more charts: python -m bench.report {out} --all"] if undrawn else []))
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidSetting("--out", out, f"cannot be written ({error.strerror}); name a folder that you may write to") from error
+
+
+def _say_where(files: Sequence[Path], out: Path, console: Console, *also: str) -> None:
+    from bench.analysis.charts import MOST_PICTURES
+
+    pictures = [str(file) for file in files if file.suffix != ".svg"]
+    _say(console, "", *pictures[-MOST_PICTURES - 1 :], *also, f"everything is in {out}")
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _default_out(folders: Sequence[Path]) -> Path:

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> None:
         is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
         show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
     if any(point.measure.decode is Decode.sampled for point in request.points) and not sweep.elsewhere:
-        from bench.analysis.reporting import tell_sampling
+        from bench.report import tell_sampling
 
         tell_sampling(sweep.folder, console)
     sweep.check()

@@ -178,7 +178,7 @@ def test_how_a_column_is_shown_follows_from_its_suffix(tmp_path: Path, column: s
         column, (80, 1100) if column == "energy_j" else (0.9, 300)
     )
     values = np.geomspace(low, high, 4) if column != "threads" else [4, 4, 8, 8]
-    picture = charts.own_picture(settings.assign(**{column: values}), charts.Question("batch_size", column))
+    picture = charts.own_picture(settings.assign(**{column: values}), "batch_size", column)
     [ax] = picture.figure().axes
     assert caption in [text.get_text() for text in ax.texts]
     low, high = ax.get_ylim()
@@ -187,8 +187,7 @@ def test_how_a_column_is_shown_follows_from_its_suffix(tmp_path: Path, column: s
 
 def test_a_panel_per_value_holds_its_own_lines(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"], batch_size=[1, 2, 4]))
-    question = charts.Question("framework", "output_tok_s", line=("batch_size",), facet=("output_tokens",))
-    axes = charts.own_picture(settings, question).figure().axes
+    axes = charts.own_picture(settings, "framework", "output_tok_s", line=["batch_size"], facet=["output_tokens"]).figure().axes
     assert [ax.get_title(loc="left") for ax in axes] == ["1 output token", "11 output tokens", "101 output tokens"]
     for ax, (_, frame) in zip(axes, settings.groupby("output_tokens"), strict=True):
         assert {y for line in ax.lines for y in np.asarray(line.get_ydata())} == set(frame["output_tok_s"])
@@ -197,18 +196,18 @@ def test_a_panel_per_value_holds_its_own_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (charts.Question("batchsize", "latency_s"), "did you mean 'batch_size'"),
-        (charts.Question("batch_size", "latency_s", line=("framework",)), "say --line framework output_tokens"),
-        (charts.Question("batch_size", "latency_s", where="batch_size > 99"), "leaves no result"),
-        (charts.Question("batch_size", "latency_s", where="batch_size >"), "write it like"),
-        (charts.Question("batch_size", "status"), "does not hold numbers"),
-        (charts.Question("batch_size", "latency_s", facet=("framework", "output_tokens", "model")), "one column, or two"),
+        ({"x": "batchsize", "y": "latency_s"}, "did you mean 'batch_size'"),
+        ({"x": "batch_size", "y": "latency_s", "line": ("framework",)}, "say --line framework output_tokens"),
+        ({"x": "batch_size", "y": "latency_s", "where": "batch_size > 99"}, "leaves no result"),
+        ({"x": "batch_size", "y": "latency_s", "where": "batch_size >"}, "write it like"),
+        ({"x": "batch_size", "y": "status"}, "does not hold numbers"),
+        ({"x": "batch_size", "y": "latency_s", "facet": ("framework", "output_tokens", "model")}, "one column, or two"),
     ],
 )
-def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: charts.Question, message: str) -> None:
+def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: dict[str, Any], message: str) -> None:
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
     with pytest.raises(BenchError, match=message):
-        charts.own_picture(settings, question)
+        charts.own_picture(settings, **question)
 
 
 def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Path) -> None:
@@ -311,3 +310,14 @@ def test_a_missing_folder_is_one_message(tmp_path: Path) -> None:
     failed = report(str(tmp_path / "nowhere"))
     assert failed.returncode == 1
     assert failed.stderr.startswith("bench-report: no rows in")
+
+
+def test_an_out_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path / "demo", synthetic.sweep(batch_size=[1], output_tokens=[1, 2]))
+    (tmp_path / "file").touch()
+    for question in ([], ["--x", "output_tokens"]):
+        failed = report(str(folder), "--out", str(tmp_path / "file" / "out"), *question)
+        assert failed.returncode == 1
+        assert failed.stderr == (
+            f"bench-report: --out={tmp_path}/file/out: cannot be written (Not a directory); name a folder that you may write to\n"
+        )

@@ -94,9 +94,10 @@ def test_a_small_sibling_is_compared_with_its_family_and_the_table_says_so(tmp_p
     [(sweep, found)] = published.repeated(pool_rounds(read_jobs([folder])))
     pairs = published.ratios(found, sweep)
     assert pairs[["model_published", "hardware_published"]].to_numpy().tolist() == [["MPT-7B", "1xA100-80GB"]]
-    choices = {choice.subject: choice for choice in published.fidelity(found, sweep)}
-    assert (choices["model"].published, choices["model"].here) == ("MPT-7B", "MPT-14M")
-    assert choices["versions"].certainty == "unknown"
+    choices = published.fidelity(found, sweep).set_index("choice")
+    assert choices.loc[["model"], ["published runs", "here"]].to_numpy().tolist() == [["MPT-7B", "MPT-14M"]]
+    assert choices.loc[["versions"], ["known by", "here"]].to_numpy().tolist() == [["unknown", "torch 2.13.0, transformers 5.12.1"]]
+    assert choices.loc["batch size", "known by"] == "computed"
 
 
 def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from bench.analysis.settings import facts, telling_apart, varying
 from bench.errors import InvalidSetting, UnknownName
 from bench.results import Status
 
+MOST_PICTURES = 12  # a grid over many models would draw for minutes
 _MOST_LINES = 7  # more cannot be told apart
 _LISTING = ".drawn"
 
@@ -26,7 +28,7 @@ Draw = Callable[[Chart, pd.DataFrame, pd.DataFrame | None], Figure]
 
 
 class Picture(NamedTuple):
-    """A chart and the settings that it shows."""
+    """A chart and the settings that it shows; a notebook shows it by itself."""
 
     chart: Chart
     frame: pd.DataFrame
@@ -34,8 +36,19 @@ class Picture(NamedTuple):
     draw: Draw = draw.draw
 
     def figure(self) -> Figure:
-        """Call it and save the figure within `style.house_style()`."""
-        return self.draw(self.chart, self.frame, self.published)
+        """Matplotlib's figure, to go on from."""
+        with style.house_style():
+            return self.draw(self.chart, self.frame, self.published)
+
+    def save(self, folder: Path | str) -> list[Path]:
+        """Write it as PNG and SVG."""
+        return save([self], Path(folder))
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        with style.house_style():
+            self.figure().savefig(png, format="png", dpi=110)
+        return png.getvalue()
 
 
 Sketch = Callable[[], Picture]
@@ -44,7 +57,8 @@ Sketch = Callable[[], Picture]
 
 def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
     """The charts that a sweep deserves, the ones that most people want first."""
-    in_turn = zip_longest(*(kind.sketches(settings) for kind in _kinds(settings, telling_apart(settings))))
+    series = tuple(telling_apart(settings))
+    in_turn = zip_longest(*(_sketches(chart, drawn, settings, series) for chart, drawn in _kinds(settings, series)))
     return [sketch for sketches in in_turn for sketch in sketches if sketch is not None]
 
 
@@ -67,53 +81,45 @@ def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     return drawn
 
 
-class _Kind(NamedTuple):
-    """One question, asked of each part of a sweep."""
-
-    chart: Chart  # its name is only the beginning of the names of its pictures
-    apart: Sequence[str]  # the columns that tell its pictures apart
-    draw: Draw = draw.draw
-
-    def sketches(self, settings: pd.DataFrame) -> list[Sketch]:
-        return [partial(self._picture, frame) for frame in _split(settings, self.apart)]
-
-    def _picture(self, frame: pd.DataFrame) -> Picture:
-        name = file_name(self.chart.name, frame, ["model", "framework", *self.apart])
-        told = [self.chart.x, *self.chart.line, self.chart.along or ""]
-        chart = replace(self.chart, name=name, subtitle=" · ".join(facts(frame, told)), footer=provenance(frame))
-        return Picture(chart, frame, draw=self.draw)
-
-
-def _kinds(settings: pd.DataFrame, series: list[str]) -> Iterator[_Kind]:
-    tested = {column: settings[column].nunique() for column in GRID}
-    if tested["output_tokens"] > 1:
-        chart = Chart("latency", "Latency against output length", x="output_tokens", y="latency_s", line=("batch_size",))
-        yield _Kind(chart, [*series, "input_tokens"])
-    lines, apart = _lines_and_pictures(settings, series)
-    chart = Chart("throughput", "Latency against throughput", x="latency_s", y="output_tok_s", line=tuple(lines), along="batch_size")
-    yield _Kind(chart, apart)
-    if tested["batch_size"] > 1:
-        chart = Chart("batch", "Latency against batch size", x="batch_size", y="latency_s", line=("output_tokens",))
-        yield _Kind(chart, [*series, "input_tokens"])
+def _kinds(settings: pd.DataFrame, series: tuple[str, ...]) -> Iterator[tuple[Chart, Draw]]:
+    """A question each; the names are only the beginning of those of the pictures."""
+    prompts, outputs, batches = (settings[column].nunique() for column in GRID)
+    if outputs > 1:
+        yield Chart("latency", "Latency against output length", "output_tokens", "latency_s", line=("batch_size",)), draw.draw
+    lines = _few_lines(settings, series)
+    yield Chart("throughput", "Latency against throughput", "latency_s", "output_tok_s", line=lines, along="batch_size"), draw.draw
+    if batches > 1:
+        yield Chart("batch", "Latency against batch size", "batch_size", "latency_s", line=("output_tokens",)), draw.draw
     facet = ("model", "hardware")
-    if tested["batch_size"] > 1 and set(facet) <= set(series):
+    if batches > 1 and set(facet) <= set(series):
         rest, title = tuple(column for column in series if column not in facet), "Latency against batch size, by model and hardware"
-        yield _Kind(
-            Chart("panels", title, x="batch_size", y="latency_s", line=rest, facet=facet), ["input_tokens", "output_tokens"], draw.draw
-        )
-    if min(tested["input_tokens"], tested["batch_size"]) >= 3:
-        chart = Chart("heatmap", "Throughput by batch size and prompt length", x="input_tokens", y="output_tok_s", line=("batch_size",))
-        yield _Kind(chart, [*series, "output_tokens"], heatmap.draw)
+        yield Chart("panels", title, "batch_size", "latency_s", line=rest, facet=facet), draw.draw
+    if min(prompts, batches) >= 3:
+        title = "Throughput by batch size and prompt length"
+        yield Chart("heatmap", title, "input_tokens", "output_tok_s", line=("batch_size",)), heatmap.draw
 
 
-def _lines_and_pictures(settings: pd.DataFrame, series: list[str]) -> tuple[list[str], list[str]]:
-    """What tells the lines of a picture apart, and what the pictures: a line per series while they can be told apart."""
-    if not series:
-        return ["output_tokens"], ["input_tokens"]
-    lines, apart = list(series), ["input_tokens", "output_tokens"]
-    while len(lines) > 1 and max((len(frame[lines].drop_duplicates()) for frame in _split(settings, apart)), default=0) > _MOST_LINES:
-        apart.append(lines.pop(0))
-    return lines, apart
+def _sketches(chart: Chart, drawn: Draw, settings: pd.DataFrame, series: Sequence[str]) -> list[Sketch]:
+    """A picture for each combination of what the chart itself does not show."""
+    told = {chart.x, chart.along, *chart.line, *chart.facet}
+    apart = [column for column in (*series, *GRID) if column not in told]
+    return [partial(_picture, chart, drawn, frame, apart) for frame in _split(settings, apart)]
+
+
+def _picture(chart: Chart, drawn: Draw, frame: pd.DataFrame, apart: Sequence[str]) -> Picture:
+    name = file_name(chart.name, frame, ["model", "framework", *apart])
+    subtitle = " · ".join(facts(frame, [chart.x, *chart.line, chart.along or ""]))
+    return Picture(replace(chart, name=name, subtitle=subtitle, footer=provenance(frame)), frame, draw=drawn)
+
+
+def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ...]:
+    """What tells the lines of a picture apart: all that does, or the last of it, so that they are few enough."""
+    lengths = list(GRID[:2])
+    found = settings.drop_duplicates([*series, *lengths])
+    for count in range(len(series)):
+        if found.groupby([*lengths, *series[:count]], dropna=False).size().max() <= _MOST_LINES:
+            return series[count:]
+    return series[-1:] or ("output_tokens",)
 
 
 def _split(settings: pd.DataFrame, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -134,84 +140,62 @@ def file_name(kind: str, frame: pd.DataFrame, columns: Sequence[str]) -> str:
 def provenance(frame: pd.DataFrame) -> str:
     """Where the numbers come from: the sweep, its day, the weights, the versions, the host."""
     days = frame["started_at"].dt.strftime("%Y-%m-%d")
-    first, last = days.min(), days.max()
-    versions = [f"{column} {', '.join(known)}" for column in ("torch", "transformers") if (known := _known(frame[column]))]
-    weights = [f"{' and '.join(_known(frame['weights']))} weights"] if _known(frame["weights"]) else []
-    when = first if first == last else f"{first} to {last}"
-    return " · ".join([", ".join(_known(frame["sweep"])), when, *weights, *versions, ", ".join(_known(frame["host"]))])
+    known = {column: sorted(map(str, frame[column].dropna().unique())) for column in ("sweep", "weights", "torch", "transformers", "host")}
+    sweep, *others = [column_of(column).phrase.format(", ".join(values)) for column, values in known.items() if values]
+    return " · ".join([sweep, " to ".join(dict.fromkeys([days.min(), days.max()])), *others])
 
 
-def _known(column: pd.Series) -> list[str]:
-    return sorted(map(str, column.dropna().unique()))
+def own_picture(
+    settings: pd.DataFrame, x: str, y: str, line: Sequence[str] = (), facet: Sequence[str] = (), where: str | None = None
+) -> Picture:
+    """Any column against any other; where `line` is not given, everything else that varies gets a line.
 
-
-@dataclass(frozen=True)
-class Question:
-    """What to draw, as the command line asks it; where line is not given, everything else that varies gets a line."""
-
-    x: str
-    y: str
-    line: tuple[str, ...] = ()
-    facet: tuple[str, ...] = ()
-    where: str | None = None
-
-
-def own_picture(settings: pd.DataFrame, question: Question) -> Picture:
-    """Raises UnknownName and InvalidSetting where the question cannot be drawn, with what would make it drawable."""
-    for column in (question.x, question.y, *question.line, *question.facet):
+    Raises UnknownName and InvalidSetting where that cannot be drawn, with what would make it drawable.
+    """
+    for column in (x, y, *line, *facet):
         if column not in settings:
             known = [str(name) for name in settings if is_described(str(name))]
             raise UnknownName("column", column, known, "or another column of the rows")
-    if len(question.facet) > 2:
-        raise InvalidSetting("--facet", " ".join(question.facet), "takes one column, or two for rows and columns; name fewer")
-    frame = _selected(settings, question)
-    along = "batch_size" if is_quantity(question.x) and frame["batch_size"].nunique() > 1 else None
-    told = (question.x, *question.facet, along)
-    line = question.line or tuple(column for column in varying(frame) if column not in told)
-    _refuse_overlap(frame, question, line, along)
-    apart = [*line, *question.facet]
-    held = facts(frame, [question.x, question.y, *apart, along or ""]) + ([f"where {question.where}"] if question.where else [])
+    if len(facet) > 2:
+        raise InvalidSetting("--facet", " ".join(facet), "takes one column, or two for rows and columns; name fewer")
+    frame = _selected(settings, x, y, where)
+    along = "batch_size" if is_quantity(x) and frame["batch_size"].nunique() > 1 else None
+    line = line or [column for column in varying(frame) if column not in (x, *facet, along)]
+    _refuse_overlap(frame, line, [along or x, *line, *facet])
+    apart = [*line, *facet]
+    held = facts(frame, [x, y, *apart, along or ""]) + ([f"where {where}"] if where else [])
     chart = Chart(
-        name="-".join(["custom", question.y, "over", question.x, *(["by"] if apart else []), *apart])[:120],
-        title=f"{_start(names([question.y]))} against {names([question.x])}{f', by {names(question.facet)}' if question.facet else ''}",
+        name="-".join(["custom", y, "over", x, *(["by"] if apart else []), *apart])[:120],
+        title=f"{names([y], start=True)} against {names([x])}{f', by {names(facet)}' if facet else ''}",
         subtitle=" · ".join(held),
         footer=provenance(frame),
-        x=question.x,
-        y=question.y,
-        line=line,
-        facet=question.facet,
+        x=x,
+        y=y,
+        line=tuple(line),
+        facet=tuple(facet),
         along=along,
     )
     return Picture(chart, frame)
 
 
-def _selected(settings: pd.DataFrame, question: Question) -> pd.DataFrame:
-    frame = settings
-    if question.where:
-        try:
-            frame = settings.query(question.where)
-        except Exception as error:  # pandas lets through whatever its parsers and the expression itself raise
-            problem = f"{error}; write it like \"batch_size >= 8 and framework == 'hf'\", a name with a dot between `backticks`"
-            raise InvalidSetting("--where", question.where, problem) from error
-    drawable = (frame["status"] == Status.ok) & frame[question.x].notna() & frame[question.y].notna()
+def _selected(settings: pd.DataFrame, x: str, y: str, where: str | None) -> pd.DataFrame:
+    try:
+        frame = settings.query(where) if where else settings
+    except Exception as error:  # pandas lets through whatever its parsers and the expression itself raise
+        problem = f"{error}; write it like \"batch_size >= 8 and framework == 'hf'\", a name with a dot between `backticks`"
+        raise InvalidSetting("--where", where, problem) from error
+    drawable = (frame["status"] == Status.ok) & frame[x].notna() & frame[y].notna()
     if not drawable.any():
-        remedy = "loosen --where, or choose columns that were measured"
-        raise InvalidSetting("--where", question.where, f"leaves no result with {question.x} and {question.y}; {remedy}")
-    if not pd.api.types.is_numeric_dtype(frame[question.y]):
-        raise InvalidSetting("--y", question.y, "does not hold numbers; choose a column like latency_s, ttft_s or output_tok_s")
+        raise InvalidSetting("--where", where, f"leaves no result with {x} and {y}; loosen --where, or choose columns that were measured")
+    if not pd.api.types.is_numeric_dtype(frame[y]):
+        raise InvalidSetting("--y", y, "does not hold numbers; choose a column like latency_s, ttft_s or output_tok_s")
     return frame
 
 
-def _refuse_overlap(frame: pd.DataFrame, question: Question, line: Sequence[str], along: str | None) -> None:
+def _refuse_overlap(frame: pd.DataFrame, line: Sequence[str], apart: Sequence[str]) -> None:
     """Two settings at one place of one line would be joined by a meaningless stroke."""
-    apart = [column for column in (question.x if along is None else along, *line, *question.facet) if column]
     left = [column for column in varying(frame) if column not in apart]
     ok = frame[frame["status"] == Status.ok]
-    if left and ok.groupby(apart, dropna=False).size().max() > 1:
-        said = " ".join([*line, *left])
-        problem = f"leaves {names(left)} varying along a line; say --line {said}, or fix {names(left)} with --where"
+    if left and ok.groupby(list(apart), dropna=False).size().max() > 1:
+        problem = f"leaves {names(left)} varying along a line; say --line {' '.join([*line, *left])}, or fix {names(left)} with --where"
         raise InvalidSetting("--line", " ".join(line), problem)
-
-
-def _start(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -23,17 +23,13 @@ SHOW: Mapping[str, Callable[[Any], str]] = {
     "text": str,
 }
 # The unit at the end of a column's name says its kind, and that it is a measured quantity; the first that fits counts.
-_KIND_OF_SUFFIX = {
-    **dict.fromkeys(("_tok_s", "_per_s"), "count"),
-    **dict.fromkeys(("_s", "_s_low", "_s_high", "_s_min", "_s_max"), "seconds"),
-    **{"_bytes": "bytes", "_mfu": "share", "_mbu": "share", "_j": "joules"},
-}
+_KINDS = {"_tok_s": "count", "_per_s": "count", "_s": "seconds", "_bytes": "bytes", "_mfu": "share", "_mbu": "share", "_j": "joules"}
 
 
 def kind_of(column: str) -> str | None:
     """The kind of a quantity; None for what is set or told."""
-    suffixes = (suffix for suffix in _KIND_OF_SUFFIX if re.sub(r"(_tok_s|_per_s)_(low|high|min|max)$", r"\1", column).endswith(suffix))
-    return next((_KIND_OF_SUFFIX[suffix] for suffix in suffixes), None) if "." not in column else None
+    unit = re.sub("_(low|high|min|max)$", "", column)
+    return next((kind for suffix, kind in _KINDS.items() if unit.endswith(suffix)), None) if "." not in column else None
 
 
 @dataclass(frozen=True)
@@ -95,6 +91,11 @@ _SETTINGS = (
     Column("framework.python", "Python environment", "python", phrase="{}", mark="python", words=_environment),
     Column("environment_id", "Environment", "environment", phrase="environment {}", mark="env"),
 )
+# Within a sentence, where the caption is not the word.
+_WORDS = {
+    **{"batch_size": "batch size", "input_tokens": "prompt length", "output_tokens": "output length", "output_tok_s": "throughput"},
+    **{"prefill_mfu": "prefill MFU", "decode_mbu": "decode MBU", "floor_s": "least latency"},
+}
 # Quantities: caption and head; how they are shown follows from the suffix.
 _QUANTITIES = {
     "latency_s": ("Latency of the whole batch", "latency"),
@@ -147,15 +148,14 @@ def is_quantity(name: str) -> bool:
     return kind_of(name) is not None
 
 
-def names(columns: Sequence[str]) -> str:
-    """Columns within a sentence: model, hardware and batch size."""
+def names(columns: Sequence[str], *, start: bool = False) -> str:
+    """Columns within a sentence, or at its start: model, hardware and batch size."""
     words = [word(column) for column in columns]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    text = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return text[:1].upper() + text[1:] if start else text
 
 
 def word(name: str) -> str:
     """A column within a sentence: batch size."""
-    known = {"batch_size": "batch size", "input_tokens": "prompt length", "output_tokens": "output length", "output_tok_s": "throughput"}
-    known |= {"prefill_mfu": "prefill MFU", "decode_mbu": "decode MBU", "floor_s": "least latency"}
-    caption = known.get(name) or column_of(name).caption.partition(" of ")[0].partition(" (")[0]
+    caption = _WORDS.get(name) or column_of(name).caption.partition(" of ")[0].partition(" (")[0]
     return caption if caption[:2].isupper() or "." in caption else caption[:1].lower() + caption[1:]

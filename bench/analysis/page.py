@@ -52,7 +52,7 @@ def write_page(jobs: pd.DataFrame, settings: pd.DataFrame, file: Path) -> Path:
             rows=zip(*([_plain(column, value) for value in settings[column]] for column in columns), strict=True),
             data=_data(settings, columns, [sweep for sweep, _ in repeated]),
             published=[
-                (sweep, (terminal.ratios_table(measured, sweep), terminal.fidelity_table(measured, sweep))) for sweep, measured in repeated
+                (sweep, (terminal.ratios_table(measured, sweep), published.fidelity(measured, sweep))) for sweep, measured in repeated
             ],
             failures=terminal.failures(jobs),
             provenance=_provenance(jobs),

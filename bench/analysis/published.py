@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
 from bench.analysis.charts import Picture, provenance
-from bench.analysis.columns import column_of
+from bench.analysis.columns import GRID, column_of
 from bench.analysis.draw import Chart
 from bench.analysis.scales import Scale
 from bench.analysis.settings import facts, pooled_in_words, telling_apart
@@ -31,6 +31,11 @@ SWEEPS = {
     "mpt-30b-hardware": "Latency vs. Throughput, MPT-30B (n_input_tok=512, n_output_tok=64)",
     "open-models": "Latency vs. Throughput (n_input_tok=512, n_output_tok=64)",
 }
+# What each kind of published figure is called here, and its axes.
+_FIGURES = {
+    "latency": ("Latency against output length", "output_tokens", "latency_s"),
+    "latency_vs_throughput": ("Latency against throughput", "latency_s", "output_tok_s"),
+}
 
 
 @cache
@@ -50,17 +55,17 @@ def points_of(sweep: str) -> pd.DataFrame:
 
 def published_pictures() -> Iterator[Picture]:
     """The seven charts with the axes, series and order that they were published with."""
-    for sweep, title in SWEEPS.items():
-        series = _series().loc[[title]]
-        points = points_of(sweep)
+    for sweep, published_title in SWEEPS.items():
+        points, series = points_of(sweep), _series().loc[[published_title]]
         line = _line_column(points)
+        title, x, y = _FIGURES[points["figure"].iloc[0]]
         chart = Chart(
             name=sweep,
-            title=_title(series),
-            subtitle=" · ".join(facts(points, [line, *_axes(series)])),
+            title=title,
+            subtitle=" · ".join(facts(points, [line, x, y])),
             footer=f"{SOURCE}, read from its SVG files",
-            x=_axes(series)[0],
-            y=_axes(series)[1],
+            x=x,
+            y=y,
             line=(line,),
             x_scale=_scale(series.iloc[0], "x"),
             y_scale=_scale(series.iloc[0], "y"),
@@ -73,22 +78,21 @@ def published_pictures() -> Iterator[Picture]:
 def overlays(settings: pd.DataFrame) -> Iterator[Picture]:
     """For each sweep that repeats a published chart: what was measured, with the published curves hollow beside it."""
     for sweep, measured in repeated(settings):
-        series, points = _series().loc[[SWEEPS[sweep]]], points_of(sweep)
-        x, y = _axes(series)
-        own = [column for column in telling_apart(measured) if column != _line_column(points)]
-        told = [_line_column(points), *own, x, y]
+        points = points_of(sweep)
+        title, x, y = _FIGURES[points["figure"].iloc[0]]
+        line = [_line_column(points), *(column for column in telling_apart(measured) if column != _line_column(points))]
         chart = Chart(
             name=f"{sweep}-over-published",
-            title=f"{_title(series)}, measured and published",
-            subtitle=" · ".join(facts(measured, [*told, "batch_size"])),
+            title=f"{title}, measured and published",
+            subtitle=" · ".join(facts(measured, [*line, x, y, "batch_size"])),
             footer=f"published: {SOURCE}\nmeasured: {provenance(measured)}",
             x=x,
             y=y,
-            line=(_line_column(points), *own),
+            line=tuple(line),
             along="batch_size" if x == "latency_s" else None,
-            reference=f"published: {' · '.join(facts(points, [*told, 'input_tokens', 'output_tokens', 'batch_size']))}",
+            reference=f"published: {' · '.join(facts(points, [*line, x, y, *GRID]))}",
         )
-        yield Picture(chart, measured, points.reindex(columns=[*points.columns, *(c for c in own if c not in points)]))
+        yield Picture(chart, measured, points.reindex(columns=[*points, *(column for column in line if column not in points)]))
 
 
 def repeated(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -113,39 +117,20 @@ def ratios(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
     return nearest.assign(ratio=nearest["latency_s"] / nearest["latency_s_published"])
 
 
-class Choice(NamedTuple):
-    """One choice of the published runs beside the same choice here."""
+def fidelity(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
+    """What is known of the published runs: a ratio compares like with like only where they agree with what was chosen here."""
+    points, choices = points_of(sweep), pd.read_csv(FOLDER / "fidelity.csv")
+    choices = choices[choices["figure"].isin(["both", points["figure"].iloc[0]])].drop(columns="figure")
+    here = {**_said(measured), "pooled": pooled_in_words(measured)}
+    said = {"published runs": [text.format_map(_said(points)) for text in choices["published runs"]]}
+    return choices.assign(**said, here=[text.format_map(here) for text in choices["here"]])
 
-    subject: str
-    published: str
-    certainty: str  # drawn, computed, stated, inferred, unknown
-    here: str
 
-
-def fidelity(measured: pd.DataFrame, sweep: str) -> list[Choice]:
-    """What is known of the published runs: a ratio compares like with like only where both columns agree."""
-    points = points_of(sweep)
-    latency_chart = points["figure"].eq("latency").any()
-
-    def here(column: str) -> str:
-        return ", ".join(sorted({column_of(column).show(value) for value in measured[column].dropna()})) or "unknown"
-
-    def there(column: str) -> str:
-        return ", ".join(dict.fromkeys(column_of(column).show(value) for value in points[column]))
-
-    return [
-        Choice("model", there("model"), "drawn", here("model")),
-        Choice("weights", "unknown", "unknown", here("weights")),
-        Choice("hardware", there("hardware"), "drawn", here("hardware")),
-        Choice("data type", "bf16", "stated", here("dtype")),
-        Choice("attention", "torch", "stated" if latency_chart else "inferred", here("attention")),
-        Choice("framework", there("framework"), "inferred", here("framework")),
-        Choice("versions", "mid-2023", "unknown", f"torch {here('torch')}, transformers {here('transformers')}"),
-        Choice(
-            "batch size", "as drawn" if latency_chart else "throughput × latency / 64", "drawn" if latency_chart else "computed", "as set"
-        ),
-        Choice("figure", "mean of 5 after 3 warm-ups", "stated", pooled_in_words(measured)),
-    ]
+def _said(frame: pd.DataFrame) -> dict[str, str]:
+    """All values of the columns that `fidelity.csv` names."""
+    columns = ("model", "weights", "hardware", "dtype", "attention", "framework", "torch", "transformers")
+    known = {column: frame[column].dropna().unique() for column in columns if column in frame}
+    return {column: ", ".join(map(column_of(column).show, values)) or "unknown" for column, values in known.items()}
 
 
 @cache
@@ -161,14 +146,6 @@ def _line_column(points: pd.DataFrame) -> str:
     )
 
 
-def _axes(series: pd.DataFrame) -> tuple[str, str]:
-    return ("output_tokens", "latency_s") if series["figure"].iloc[0] == "latency" else ("latency_s", "output_tok_s")
-
-
-def _title(series: pd.DataFrame) -> str:
-    return "Latency against output length" if series["figure"].iloc[0] == "latency" else "Latency against throughput"
-
-
 def _scale(series: pd.Series, axis: str) -> Scale:
     """The published axis, its milliseconds as seconds."""
     unit = 1e-3 if "[ms]" in series[f"{axis}_label"] else 1.0
@@ -178,12 +155,11 @@ def _scale(series: pd.Series, axis: str) -> Scale:
 
 def _styles(series: pd.DataFrame, points: pd.DataFrame, line: str) -> dict[str, LineStyle]:
     """The house's colours in the published grouping: what shared a colour shares one, and dashes stay."""
-    value_of = points.groupby("series_label")[line].first()
-    names = [column_of(line).say(value_of[label]) for label in series["series_label"]]
+    values = points.groupby("series_label")[line].first().loc[series["series_label"]]
+    names = map(column_of(line).say, values)
     if line == "batch_size":
-        by_size = sorted(series["series_label"], key=lambda label: value_of[label])
-        colors = dict(zip(by_size, ordered_styles(len(by_size)), strict=True))
-        return {name: colors[label] for name, label in zip(names, series["series_label"], strict=True)}
-    palette = dict(zip(dict.fromkeys(series["color"]), unordered_styles([None] * series["color"].nunique()), strict=True))
-    looks = [(palette[color], DASHES[dash]) for color, dash in zip(series["color"], series["dash"], strict=True)]
-    return {name: LineStyle(look.color, look.marker, dash) for name, (look, dash) in zip(names, looks, strict=True)}
+        by_size = dict(zip(sorted(values), ordered_styles(len(values)), strict=True))
+        return dict(zip(names, (by_size[value] for value in values), strict=True))
+    palette = dict(zip(series["color"].unique(), unordered_styles([None] * series["color"].nunique()), strict=True))
+    looks = zip(series["color"], series["dash"], strict=True)
+    return {name: replace(palette[color], dash=DASHES[dash]) for name, (color, dash) in zip(names, looks, strict=True)}

@@ -54,7 +54,7 @@ def print_ratios(measured: pd.DataFrame, sweep: str, console: Console) -> None:
     """Point by point the measured latency over the published one, and which choices of the published runs are known."""
     console.print()
     console.print(_as_rich(ratios_table(measured, sweep).head(_MOST_LINES), f"measured over published: {sweep}"))
-    console.print(_as_rich(fidelity_table(measured, sweep), "like for like only where these agree"))
+    console.print(_as_rich(published.fidelity(measured, sweep), "like for like only where these agree"))
 
 
 def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
@@ -66,11 +66,6 @@ def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
     for head, column in (("measured", "latency_s"), ("published", "latency_s_published")):
         text[head] = pairs[column].map(format_seconds)
     return text.assign(ratio=pairs["ratio"].map("{:.3g}".format))
-
-
-def fidelity_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
-    choices = pd.DataFrame(published.fidelity(measured, sweep))
-    return choices.rename(columns={"subject": "choice", "published": "published runs", "certainty": "known by"})
 
 
 def print_failures(jobs: pd.DataFrame, console: Console) -> None:
@@ -96,7 +91,7 @@ def markdown(jobs: pd.DataFrame, settings: pd.DataFrame) -> str:
         parts.append(_as_markdown(text.rename(columns=_head)))
     for sweep, measured in published.repeated(settings):
         parts += [f"**measured over published: {sweep}**", _as_markdown(ratios_table(measured, sweep))]
-        parts += ["like for like only where these agree:", _as_markdown(fidelity_table(measured, sweep))]
+        parts += ["like for like only where these agree:", _as_markdown(published.fidelity(measured, sweep))]
     parts += ["\n".join(f"- {_escaped(line)}" for line in lines) for lines in (_noise(settings), failures(jobs)) if lines]
     return "\n\n".join(parts) + "\n"
 
