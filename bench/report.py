@@ -70,6 +70,7 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
     if options.format == "markdown":
         print(terminal.markdown(jobs, settings), end="")
         return
+    _say(console, *skipped)
     if options.x or options.y or options.line or options.facet or options.where:
         x, y = options.x or "batch_size", options.y or "latency_s"
         picture = charts.own_picture(settings, x, y, options.line, options.facet, options.where)
@@ -77,7 +78,6 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
             _say_where(charts.save([picture], out / "charts"), out, console)
         return
     _print_tables(jobs, settings, console)
-    _say(console, *skipped)
     if not (jobs["status"] == "ok").any():
         raise NothingMeasured(", ".join(map(str, options.folders)))
     if options.compare:

@@ -24,8 +24,6 @@ MOST_PICTURES = 12  # a grid over many models would draw for minutes
 _MOST_LINES = 7  # more cannot be told apart
 _LISTING = ".drawn"
 
-Draw = Callable[[Chart, pd.DataFrame, pd.DataFrame | None], Figure]
-
 
 class Picture(NamedTuple):
     """A chart and the settings that it shows; a notebook shows it by itself."""
@@ -33,12 +31,11 @@ class Picture(NamedTuple):
     chart: Chart
     frame: pd.DataFrame
     published: pd.DataFrame | None = None
-    draw: Draw = draw.draw
 
     def figure(self) -> Figure:
         """Matplotlib's figure, to go on from."""
         with style.house_style():
-            return self.draw(self.chart, self.frame, self.published)
+            return heatmap.draw(self.chart, self.frame) if self.chart.cells else draw.draw(*self)
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write it as PNG and SVG."""
@@ -58,7 +55,7 @@ Sketch = Callable[[], Picture]
 def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
     """The charts that a sweep deserves, the ones that most people want first."""
     series = tuple(telling_apart(settings))
-    in_turn = zip_longest(*(_sketches(chart, drawn, settings, series) for chart, drawn in _kinds(settings, series)))
+    in_turn = zip_longest(*(_sketches(chart, settings, series) for chart in _kinds(settings, series)))
     return [sketch for sketches in in_turn for sketch in sketches if sketch is not None]
 
 
@@ -81,35 +78,36 @@ def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     return drawn
 
 
-def _kinds(settings: pd.DataFrame, series: tuple[str, ...]) -> Iterator[tuple[Chart, Draw]]:
+def _kinds(settings: pd.DataFrame, series: tuple[str, ...]) -> Iterator[Chart]:
     """A question each; the names are only the beginning of those of the pictures."""
     prompts, outputs, batches = (settings[column].nunique() for column in GRID)
     if outputs > 1:
-        yield Chart("latency", "Latency against output length", "output_tokens", "latency_s", line=("batch_size",)), draw.draw
+        yield Chart("latency", "Latency against output length", "output_tokens", "latency_s", line=("batch_size",))
     lines = _few_lines(settings, series)
-    yield Chart("throughput", "Latency against throughput", "latency_s", "output_tok_s", line=lines, along="batch_size"), draw.draw
+    yield Chart("throughput", "Latency against throughput", "latency_s", "output_tok_s", line=lines, along="batch_size")
     if batches > 1:
-        yield Chart("batch", "Latency against batch size", "batch_size", "latency_s", line=("output_tokens",)), draw.draw
+        yield Chart("batch", "Latency against batch size", "batch_size", "latency_s", line=("output_tokens",))
     facet = ("model", "hardware")
     if batches > 1 and set(facet) <= set(series):
         rest, title = tuple(column for column in series if column not in facet), "Latency against batch size, by model and hardware"
-        yield Chart("panels", title, "batch_size", "latency_s", line=rest, facet=facet), draw.draw
+        yield Chart("panels", title, "batch_size", "latency_s", line=rest, facet=facet)
     if min(prompts, batches) >= 3:
         title = "Throughput by batch size and prompt length"
-        yield Chart("heatmap", title, "input_tokens", "output_tok_s", line=("batch_size",)), heatmap.draw
+        yield Chart("heatmap", title, "input_tokens", "output_tok_s", line=("batch_size",), cells=True)
 
 
-def _sketches(chart: Chart, drawn: Draw, settings: pd.DataFrame, series: Sequence[str]) -> list[Sketch]:
-    """A picture for each combination of what the chart itself does not show."""
+def _sketches(chart: Chart, settings: pd.DataFrame, series: Sequence[str]) -> list[Sketch]:
+    """A picture for each combination of what the chart itself does not show, where at least one setting was measured."""
     told = {chart.x, chart.along, *chart.line, *chart.facet}
     apart = [column for column in (*series, *GRID) if column not in told]
-    return [partial(_picture, chart, drawn, frame, apart) for frame in _split(settings, apart)]
+    frames = (frame for _, frame in settings.groupby(apart, dropna=False, sort=False) if (frame["status"] == Status.ok).any())
+    return [partial(_picture, chart, frame, apart) for frame in frames]
 
 
-def _picture(chart: Chart, drawn: Draw, frame: pd.DataFrame, apart: Sequence[str]) -> Picture:
+def _picture(chart: Chart, frame: pd.DataFrame, apart: Sequence[str]) -> Picture:
     name = file_name(chart.name, frame, ["model", "framework", *apart])
     subtitle = " · ".join(facts(frame, [chart.x, *chart.line, chart.along or ""]))
-    return Picture(replace(chart, name=name, subtitle=subtitle, footer=provenance(frame)), frame, draw=drawn)
+    return Picture(replace(chart, name=name, subtitle=subtitle, footer=provenance(frame)), frame)
 
 
 def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,13 +118,6 @@ def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ..
         if found.groupby([*lengths, *series[:count]], dropna=False).size().max() <= _MOST_LINES:
             return series[count:]
     return series[-1:] or ("output_tokens",)
-
-
-def _split(settings: pd.DataFrame, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """The settings for each combination of values, where at least one of them was measured."""
-    for _, frame in settings.groupby(list(columns), dropna=False, sort=False):
-        if (frame["status"] == Status.ok).any():
-            yield frame
 
 
 def file_name(kind: str, frame: pd.DataFrame, columns: Sequence[str]) -> str:
@@ -156,6 +147,8 @@ def own_picture(
         if column not in settings:
             known = [str(name) for name in settings if is_described(str(name))]
             raise UnknownName("column", column, known, "or another column of the rows")
+        if settings[column].map(pd.api.types.is_list_like).any():
+            raise InvalidSetting("column", column, "holds a list for each setting; choose one with a single value")
     if len(facet) > 2:
         raise InvalidSetting("--facet", " ".join(facet), "takes one column, or two for rows and columns; name fewer")
     frame = _selected(settings, x, y, where)

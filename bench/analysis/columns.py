@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.units import format_bytes, format_count, format_seconds
@@ -34,7 +36,7 @@ def kind_of(column: str) -> str | None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column as people read it."""
+    """A column as people read it: those of `columns.csv`, where how a quantity is shown follows from its suffix, and any other."""
 
     name: str
     caption: str  # along an axis: Output tokens per sequence
@@ -42,7 +44,8 @@ class Column:
     kind: str = "text"
     phrase: str = "{}"  # in a subtitle or a line's name: {} prompt tokens
     mark: str = ""  # before the value in a file name: in128
-    usual: tuple[Any, ...] = ()  # values that go without saying
+    usual: str | None = None  # what goes without saying
+    word: str = ""  # within a sentence, where that is not the beginning of the caption
     words: Callable[[Any], str] | None = None  # for values that read badly as they are
 
     def show(self, value: Any) -> str:
@@ -58,75 +61,21 @@ class Column:
         return self.mark + re.sub(r"[^A-Za-z0-9.]+", "-", str(value)).strip("-.")
 
 
-def _sampling(value: Any) -> str:
-    return "sampled" if value else "greedy"
-
-
-def _environment(python: Any) -> str:
-    """/envs/new for /envs/new/bin/python."""
-    return re.sub(r"/bin/python[\d.]*$", "", str(python))
-
-
-_SETTINGS = (
-    Column("model", "Model", "model"),
-    Column("framework", "Framework", "framework"),
-    Column("dtype", "Data type", "dtype"),
-    Column("hardware", "Hardware", "hardware"),
-    Column("tp", "Tensor-parallel ranks", "TP", "whole", "TP {}", "tp", usual=(1,)),
-    Column("input_tokens", "Prompt tokens per sequence", "in", "whole", "{} prompt tokens", "in"),
-    Column("output_tokens", "Output tokens per sequence", "out", "whole", "{} output tokens", "out"),
-    Column("batch_size", "Batch size (sequences)", "batch", "whole", "batch {}", "batch"),
-    Column("attention", "Attention", "attention", phrase="{} attention"),
-    Column("num_beams", "Beams", "beams", "whole", "{} beams", "beams", usual=(1,)),
-    Column("do_sample", "Decoding", "decoding", mark="sample", usual=(False,), words=_sampling),
-    Column("data", "Prompts", "prompts", phrase="{} prompts", usual=("random",)),
-    Column("weights", "Weights", "weights", phrase="{} weights"),
-    Column("n_params", "Parameters", "params", "count", "{} parameters"),
-    Column("threads", "CPU threads", "threads", "whole", "{} threads", "threads"),
-    Column("seed", "Seed", "seed", "whole", "seed {}", "seed", usual=(0,)),
-    Column("sweep", "Sweep", "sweep", phrase="sweep {}"),
-    Column("torch", "torch", "torch", phrase="torch {}", mark="torch"),
-    Column("transformers", "transformers", "transformers", phrase="transformers {}", mark="transformers"),
-    Column("framework_version", "Framework version", "version", phrase="version {}", mark="v"),
-    Column("framework.python", "Python environment", "python", phrase="{}", mark="python", words=_environment),
-    Column("environment_id", "Environment", "environment", phrase="environment {}", mark="env"),
-)
-# Within a sentence, where the caption is not the word.
-_WORDS = {
-    **{"batch_size": "batch size", "input_tokens": "prompt length", "output_tokens": "output length", "output_tok_s": "throughput"},
-    **{"prefill_mfu": "prefill MFU", "decode_mbu": "decode MBU", "floor_s": "least latency"},
+# Values that read badly as they are.
+_WORDS: Mapping[str, Callable[[Any], str]] = {
+    "do_sample": lambda value: "sampled" if value else "greedy",
+    "framework.python": lambda value: re.sub(r"/bin/python[\d.]*$", "", str(value)),  # /envs/new for /envs/new/bin/python
 }
-# Quantities: caption and head; how they are shown follows from the suffix.
-_QUANTITIES = {
-    "latency_s": ("Latency of the whole batch", "latency"),
-    "latency_s_low": ("Latency of the whole batch, lower end of its interval", "low"),
-    "latency_s_high": ("Latency of the whole batch, upper end of its interval", "high"),
-    "latency_low_s": ("Latency of the whole batch, lower end within a round", "low"),
-    "latency_high_s": ("Latency of the whole batch, upper end within a round", "high"),
-    "ttft_s": ("Time to first token", "TTFT"),
-    "tpot_s": ("Time per output token after the first", "TPOT"),
-    "itl_p50_s": ("Time between tokens, median", "ITL p50"),
-    "itl_p90_s": ("Time between tokens, 90th percentile", "ITL p90"),
-    "itl_p99_s": ("Time between tokens, 99th percentile", "ITL p99"),
-    "latency_per_token_s": ("Latency per output token", "per token"),
-    "output_tok_s": ("Throughput, output tokens per second", "tok/s"),
-    "total_tok_s": ("Throughput, prompt and output tokens per second", "total tok/s"),
-    "prefill_mfu": ("Prefill: share of the measured FLOP/s (MFU)", "MFU"),
-    "decode_mbu": ("Decode: share of the measured bytes/s (MBU)", "MBU"),
-    "ceiling_flops_per_s": ("Measured ceiling, FLOP per second", "FLOP/s"),
-    "ceiling_bytes_per_s": ("Measured ceiling, bytes per second", "bytes/s"),
-    "floor_s": ("Least latency that the hardware allows", "floor"),
-    "peak_device_bytes": ("Peak device memory", "device mem"),
-    "peak_host_bytes": ("Peak host memory", "host mem"),
-    "predicted_bytes": ("Memory that the model's shape needs at least", "predicted"),
-    "energy_j": ("Energy of a generation", "energy"),
-    "load_s": ("Time to load the model", "load"),
-    "spent_s": ("Time inside warm-ups and repeats", "spent"),
-}
-_COLUMNS = {
-    **{column.name: column for column in _SETTINGS},
-    **{name: Column(name, caption, head, kind_of(name) or "text") for name, (caption, head) in _QUANTITIES.items()},
-}
+
+
+def _described() -> Iterator[tuple[str, Column]]:
+    with Path(__file__).with_name("columns.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            told = {key: value for key, value in row.items() if value}
+            yield row["name"], Column(**{"kind": kind_of(row["name"]) or "text", **told}, words=_WORDS.get(row["name"]))
+
+
+_COLUMNS = dict(_described())
 
 
 def column_of(name: str) -> Column:
@@ -157,5 +106,5 @@ def names(columns: Sequence[str], *, start: bool = False) -> str:
 
 def word(name: str) -> str:
     """A column within a sentence: batch size."""
-    caption = _WORDS.get(name) or column_of(name).caption.partition(" of ")[0].partition(" (")[0]
+    caption = column_of(name).word or column_of(name).caption.partition(" of ")[0].partition(" (")[0]
     return caption if caption[:2].isupper() or "." in caption else caption[:1].lower() + caption[1:]

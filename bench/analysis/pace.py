@@ -150,10 +150,7 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     import seaborn as sns
 
     palette, settings = _palette(frame), frame["setting"].unique()
-    height = max(2.6, 1.5 + 0.34 * len(settings) * len(palette) + 0.12 * len(settings))
-    figure = style.new_figure(7.6, height)
-    left = min(0.45, max(0.06, 0.03 + 0.0112 * max(map(len, settings))))
-    figure.subplots_adjust(left=left, right=0.9, top=1 - 1.1 / height, bottom=0.4 / height)
+    figure = style.new_figure(7.6, max(2.6, 1.5 + 0.34 * len(settings) * len(palette) + 0.12 * len(settings)))
     ax = figure.add_subplot()
     sns.barplot(
         frame, y="setting", x="value", hue="line", hue_order=palette, palette=palette, errorbar=None, saturation=1, legend=False, ax=ax
@@ -164,14 +161,13 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     ax.set(xlabel="", ylabel="", xticks=[])
     ax.tick_params(length=0)
     ax.spines["bottom"].set_visible(False)
-    style.put_key(figure, style.swatches(palette))
-    style.put_header(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
+    subtitle = " · ".join([metric.definition, *facts(frame)])
+    style.put_texts(figure, metric.title, subtitle, provenance(frame), style.swatches(palette))
     return figure
 
 
 def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
     figure = style.new_figure(7.6, 4.8)
-    figure.subplots_adjust(left=0.1, right=0.96, top=0.82, bottom=0.15)
     ax, palette = figure.add_subplot(), _palette(frame)
     ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
@@ -179,8 +175,8 @@ def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
         ax.plot(x, y, color=palette[job["line"]], lw=1.6)
         ends[job["line"]] = style.EndLabel(x[-1], y[-1], job["line"], palette[job["line"]])
     _scale_lines(ax, metric)
-    style.fit_right(figure, style.put_end_labels(ax, list(ends.values())))
-    style.put_header(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
+    style.put_texts(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
+    style.put_end_labels(ax, list(ends.values()))
     return figure
 
 

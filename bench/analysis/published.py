@@ -44,7 +44,7 @@ def published() -> pd.DataFrame:
     points = pd.read_csv(FOLDER / "published.csv").rename(columns={"throughput_tok_s": "output_tok_s"})
     family = points["model"].str.partition("-")[0].str.lower()
     rate = points["output_tok_s"].fillna(points["batch_size"] * points["output_tokens"] / points["latency_s"])  # latency charts have none
-    return points.assign(output_tok_s=rate, status=str(Status.ok), noisy=False, dtype="bf16", model_family=family)
+    return points.assign(output_tok_s=rate, status=str(Status.ok), source="published", noisy=False, dtype="bf16", model_family=family)
 
 
 def points_of(sweep: str) -> pd.DataFrame:

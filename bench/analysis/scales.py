@@ -26,6 +26,7 @@ LADDERS: dict[str, tuple[list[float], list[float]]] = {
     "bytes": ([2.0**e for e in range(10, 50)], [2.0**e for e in range(10, 50, 3)]),
 }
 DECIMAL = (_STEPS, _POWERS)
+_UNITS = {"seconds": (60.0, 3600.0), "bytes": (2.0**10, 2.0**20, 2.0**30)}  # those whose round values are not round in the base unit
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,7 @@ def round_values(kind: str, low: float, high: float) -> list[float]:
     inside = [value for value in (fine if log10(high / low) < 2.2 else coarse) if low <= value <= high]
     if len(inside) >= 2:
         return inside[:: ceil(len(inside) / 9)]
-    unit = max((value for value in LADDERS["bytes"][0] if value <= high), default=1.0) if kind == "bytes" else 1.0
-    unit = 2.0 ** (10 * (round(log10(unit) / log10(2)) // 10)) if kind == "bytes" else 60.0 if kind == "seconds" and low >= 120 else unit
+    unit = max((unit for unit in _UNITS.get(kind, ()) if unit <= low), default=1.0)
     found = [value * unit for value in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low / unit, high / unit)]
     return [value for value in found if low <= value <= high]
 

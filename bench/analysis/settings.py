@@ -106,7 +106,7 @@ def facts(frame: pd.DataFrame, told: Sequence[str] = ()) -> list[str]:
     """What all lines of a table have in common, in words, without the columns told elsewhere and what goes without saying."""
     columns = [column_of(name) for name in (*_IDENTITY, "tp", *GRID, *_DECODING) if name not in told and name in frame]
     common = [(column, frame[column.name].iloc[0]) for column in columns if frame[column.name].nunique(dropna=False) == 1]
-    return [column.say(value) for column, value in common if not pd.isna(value) and value not in column.usual]
+    return [column.say(value) for column, value in common if not pd.isna(value) and column.show(value) != column.usual]
 
 
 def pooled_in_words(frame: pd.DataFrame, column: str = "latency_s") -> str:

@@ -1,4 +1,4 @@
-"""The house style of charts: colours that mean something, axes in human units, names at the lines instead of a legend."""
+"""The house style of charts: colours that mean something, texts around the panels that always fit, names at the lines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
-from typing import Any
+from textwrap import shorten
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import font_manager, patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -19,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.text import Annotation, Text
+from numpy.typing import ArrayLike, NDArray
 
 INK, MUTED, FAINT, PANEL, AXIS = "#1B1F24", "#5B6570", "#D9DEE3", "#F5F7F9", "#9AA4AE"
 BAD = "#B3261E"  # kept for failure
@@ -35,48 +38,14 @@ DASHES: dict[str, Any] = {"solid": "solid", "dashed": (0, (5, 1.5)), "dashdot": 
 DASHED: Any = (0, (4, 2.5))
 HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no line strikes a text through
 
-_DPI = 200
-_RC: dict[Any, Any] = {
-    "figure.dpi": _DPI,  # texts are fitted at the size they are saved at: hinting changes their width
-    "font.size": 10.5,
-    "text.color": INK,
-    "savefig.facecolor": "white",
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "bench",  # a rerun is byte-identical
-    "pdf.fonttype": 42,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.edgecolor": AXIS,
-    "axes.linewidth": 0.8,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 10.5,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.major.size": 3.5,
-    "ytick.major.size": 0,
-    "lines.linewidth": 2.0,
-    "lines.markersize": 5.6,
-    "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-}
+_LOOK = Path(__file__).with_name("house.mplstyle")
+_LEFT = 0.03  # of the texts, in the figure
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
     """Everything drawn and saved within looks alike, and nothing outside it changes."""
-    with mpl.rc_context({**_RC, "font.family": [*_installed_fonts(), "DejaVu Sans"]}):
+    with mpl.rc_context({"font.family": [*_installed_fonts(), "DejaVu Sans"]}, _LOOK):
         yield
 
 
@@ -108,14 +77,12 @@ def unordered_styles(frameworks: Sequence[str | None]) -> list[LineStyle]:
 
     A framework looks the same in every picture; of several lines of one (hf · TP 1, hf · TP 2) the first does. None: of no framework.
     """
-    n, taken, places = len(UNORDERED), set[int](), dict[int, int]()
-    for i, framework in enumerate(frameworks):
-        if framework and frameworks.index(framework) == i and (place := framework_place(framework)) not in taken:
-            places[i] = place
-            taken.add(place)
-    free = (place for place in range(len(frameworks) + n) if place not in taken)
-    found = [places[i] if i in places else next(free) for i in range(len(frameworks))]
-    return [LineStyle(UNORDERED[i % n], _MARKERS[i % n], list(DASHES.values())[i // n % len(DASHES)]) for i in found]
+    owners = {framework_place(framework): frameworks.index(framework) for framework in reversed(frameworks) if framework}
+    places = {line: place for place, line in owners.items()}
+    free = (place for place in count() if place not in owners)
+    n, dashes = len(UNORDERED), list(DASHES.values())
+    found = [places[line] if line in places else next(free) for line in range(len(frameworks))]
+    return [LineStyle(UNORDERED[i % n], _MARKERS[i % n], dashes[i // n % len(dashes)]) for i in found]
 
 
 def framework_place(name: str) -> int:
@@ -127,18 +94,21 @@ def framework_place(name: str) -> int:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """With a canvas that keeps its renderer: without one, each look at the size of a text would make another."""
-    figure = Figure(figsize=(width, height))
+    """Laid out by what its texts need, on a canvas that keeps its renderer: without one, each look at the size of a text makes another."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """`stem`.png and `stem`.svg, without a date in them."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # or each file would be laid out again
     png, svg = (stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg"))
     # Level 3 takes a third of the time of the default for a tenth more bytes.
-    figure.savefig(png, dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
-    figure.savefig(svg, dpi=_DPI, metadata={"Date": None})
+    figure.savefig(png, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
 
 
@@ -149,35 +119,37 @@ def save_all(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
         return [file for name, figure in figures for file in save(figure, folder / name)]
 
 
-def put_header(figure: Figure, title: str, subtitle: str, footer: str, x: float = 0.03) -> None:
-    height_pt = figure.get_figheight() * 72
-    figure.text(x, 1 - 14 / height_pt, title, ha="left", va="top", fontsize=15, fontweight="bold", color=INK)
-    fit(figure.text(x, 1 - 38 / height_pt, subtitle, ha="left", va="top", fontsize=10.5, color=MUTED), figure.bbox.width * 0.98)
-    fit(figure.text(x, 6 / height_pt, footer, ha="left", va="bottom", fontsize=8.2, color=MUTED), figure.bbox.width * 0.98)
+def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Sequence[Artist] = (), caption: str = "") -> None:
+    """Under each other the title, what all points share, the key to the marks and the name of the vertical axis; below, the footer.
+
+    The panels get what is left.
+    """
+    point = 1 / (72 * figure.get_figheight())
+    top = _put_text(figure, 1 - 13 * point, title, va="top", fontsize=15, fontweight="bold") - 8 * point
+    top = _put_text(figure, top, subtitle, va="top", color=MUTED) - 9 * point
+    if key:
+        top = _put_key(figure, top, key) - 9 * point
+    top = _put_text(figure, top, caption, va="top", fontsize=10, color=MUTED) - 2 * point
+    foot = 6 * point
+    bottom = 2 * foot - _put_text(figure, foot, footer, va="bottom", fontsize=8.2, color=MUTED) + 4 * point
+    figure.set_layout_engine("constrained", rect=(_LEFT - 0.01, bottom, 1 - _LEFT, top - bottom))
 
 
-def fit(text: Any, available: float, smallest_pt: float = 7.0) -> None:
-    """Make a long text smaller until it ends left of `available` pixels; what still does not fit is cut, and says so."""
-    _shrink(text, [text], available, smallest_pt)
-    while text.get_window_extent().x1 > available and len(text.get_text()) > 12:
-        kept = text.get_text().removesuffix(" …")
-        text.set_text((kept.rpartition(" · ")[0] or kept[:-4].rstrip()) + " …")
+def _put_text(figure: Figure, y: float, text: str, **look: Any) -> float:
+    """As many lines of it as it needs; return its place less its height."""
+    drawn = figure.text(_LEFT, y, text, wrap=True, **look)
+    return y - drawn.get_window_extent().height / figure.bbox.height
 
 
-def _shrink(whole: Any, texts: Sequence[Any], available: float, smallest_pt: float) -> None:
-    size_pt = texts[0].get_fontsize() if texts else smallest_pt
-    while whole.get_window_extent().x1 > available and size_pt > smallest_pt:
-        size_pt -= 0.5
-        for text in texts:
-            text.set_fontsize(size_pt)
-
-
-def put_key(figure: Figure, handles: list[Artist], x: float = 0.03, y_pt: float = 62) -> None:
-    """What the marks mean, in one line under the subtitle, where it never covers data."""
-    top = 1 - y_pt / (figure.get_figheight() * 72)
+def _put_key(figure: Figure, y: float, key: Sequence[Artist]) -> float:
+    """In as many columns as fit beside each other; return where it ends."""
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
-    legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x, top), ncol=max(1, len(handles)), labelcolor=INK, **spacing)
-    _shrink(legend, legend.get_texts(), figure.bbox.width * 0.98, 6)
+    for columns in range(len(key), 0, -1):
+        legend = figure.legend(handles=list(key), ncols=columns, loc="upper left", bbox_to_anchor=(_LEFT, y), **spacing)
+        if columns == 1 or legend.get_window_extent().x1 < 0.99 * figure.bbox.width:
+            break
+        legend.remove()
+    return y - legend.get_window_extent().height / figure.bbox.height
 
 
 def swatches(colors: Mapping[str, str]) -> list[Artist]:
@@ -185,97 +157,50 @@ def swatches(colors: Mapping[str, str]) -> list[Artist]:
     return [Patch(fc=color, label=name) for name, color in colors.items()]
 
 
-def put_caption(ax: Axes, text: str) -> None:
-    """The name of the vertical axis, level, over its top."""
-    ax.text(0.0, 1.012, text, transform=ax.transAxes, ha="left", va="bottom", color=MUTED, fontsize=10)
-
-
-@dataclass(frozen=True)
-class EndLabel:
-    x: float
+class EndLabel(NamedTuple):
+    x: Any  # a number, or a category
     y: float
     text: str
     color: str
 
 
-def put_end_labels(ax: Axes, labels: Sequence[EndLabel], size: float = 10, gap_pt: float = 13) -> list[Annotation]:
-    """Each line's name right of its last point, moved apart where they would overlap."""
-    places: Any = ax.transData.transform([(label.x, label.y) for label in labels]) if labels else []
-    pixel = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
-    lengths = [(12 + 0.6 * size * len(label.text)) * pixel for label in labels]
-    found: list[Annotation] = []
-    for group in _columns([x for x, _ in places], lengths):
-        heights = spread([places[i][1] for i in group], gap_pt * pixel)
-        found += [_end_label(ax, labels[i], (height - places[i][1]) / pixel, size) for i, height in zip(group, heights, strict=True)]
-    return found
+def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 13) -> None:
+    """Each line's name right of its last point, moved up or down where names would overlap. Call it when the texts are put."""
+    if not labels:
+        return
+    figure: Any = ax.get_figure(root=True)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    in_data: Any = [(ax.convert_xunits(label.x), label.y) for label in labels]  # type: ignore[no-untyped-call]
+    places_pt = ax.transData.transform(in_data) * 72 / figure.dpi
+    order, moved_pt = np.argsort(places_pt[:, 0], kind="stable"), places_pt[:, 1].copy()
+    starts_pt = places_pt[order, 0]
+    ends_pt = np.maximum.accumulate(starts_pt + [12 + 6 * len(labels[i].text) for i in order])
+    for over_each_other in np.split(order, np.flatnonzero(starts_pt[1:] > ends_pt[:-1]) + 1):
+        moved_pt[over_each_other] = spread(moved_pt[over_each_other], gap_pt)
+    look: dict[str, Any] = {
+        "va": "center",
+        "fontsize": 10,
+        "fontweight": "bold",
+        "zorder": 6,
+        "path_effects": [HALO],
+        "textcoords": "offset points",
+    }
+    for label, shift_pt in zip(labels, moved_pt - places_pt[:, 1], strict=True):
+        leader = {"arrowstyle": "-", "color": label.color, "lw": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
+        name = shorten(label.text, 40, placeholder=" …")
+        ax.annotate(name, (label.x, label.y), (9, shift_pt), color=label.color, arrowprops=leader if abs(shift_pt) > 2 else None, **look)
 
 
-def _columns(starts: Sequence[float], lengths: Sequence[float]) -> list[list[int]]:
-    """Which words stand over each other: those that begin before the ones left of them end."""
-    groups: list[list[int]] = []
-    end = float("-inf")
-    for i in sorted(range(len(starts)), key=lambda i: starts[i]):
-        if starts[i] > end:
-            groups.append([])
-        groups[-1].append(i)
-        end = max(end, starts[i] + lengths[i])
-    return groups
+def spread(values: ArrayLike, gap: float) -> NDArray[np.float64]:
+    """The same values, moved apart as little as can be so that neighbours are `gap` away: least squares, by isotonic regression.
 
-
-def _end_label(ax: Axes, label: EndLabel, shift_pt: float, size: float) -> Annotation:
-    moved = abs(shift_pt) > 2
-    leader = (
-        {"arrowstyle": "-", "color": label.color, "lw": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
-        if moved
-        else None
-    )
-    return ax.annotate(
-        label.text,
-        xy=(label.x, label.y),
-        xytext=(11 if moved else 7, shift_pt),
-        textcoords="offset points",
-        va="center",
-        ha="left",
-        color=label.color,
-        fontsize=size,
-        fontweight="bold",
-        annotation_clip=False,
-        zorder=6,
-        path_effects=[HALO],
-        arrowprops=leader,
-    )
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """The same values, moved apart as little as can be so that neighbours are `gap` away.
-
-    Values that crowd become a block, evenly spaced around their mean; blocks that meet become one.
+    Its closed form is the largest of the smallest means: https://en.wikipedia.org/wiki/Isotonic_regression
     """
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    blocks: list[list[float]] = []  # [centre, how many]
-    for i in order:
-        blocks.append([values[i], 1])
-        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
-            centre, count = blocks.pop()
-            other, many = blocks[-1]
-            blocks[-1] = [(centre * count + other * many) / (count + many), count + many]
-    placed = [centre + gap * (k - (count - 1) / 2) for centre, count in blocks for k in range(int(count))]
-    return [height for _, height in sorted(zip(order, placed, strict=True))]
-
-
-def fit_right(figure: Figure, texts: Sequence[Annotation], pad_pt: float = 8) -> None:
-    """Pull the panels' right edge in until the line names lie inside the figure, which must come from new_figure."""
-    canvas: Any = figure.canvas
-    for _ in range(3):
-        width = figure.bbox.width
-        edge = max((_right_edge(text, canvas.get_renderer()) for text in texts), default=0.0)
-        over = (edge - (width - pad_pt * figure.dpi / 72)) / width
-        if over <= 0.001:
-            return
-        figure.subplots_adjust(right=max(0.4, figure.subplotpars.right - over))
-
-
-def _right_edge(text: Annotation, renderer: Any) -> float:
-    """Of the words alone: where the stroke to them runs takes long to find, and it ends at them."""
-    text.update_positions(renderer)
-    return float(Text.get_window_extent(text, renderer).x1)
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(order))
+    free = np.asarray(values, dtype=float)[order] - steps
+    ends = range(len(order))
+    placed = np.empty(len(order))
+    placed[order] = [max(min(free[j : k + 1].mean() for k in ends[i:]) for j in ends[: i + 1]) for i in ends] + steps
+    return placed

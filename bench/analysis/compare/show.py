@@ -64,14 +64,12 @@ def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
 
 def draw(matched: Matched, found: Comparison, stem: Path) -> list[Path]:
     """A ratio with its interval for each point, as PNG and SVG."""
-    from matplotlib.figure import Figure
-
     from bench.analysis import style
 
     colours = {Verdict.faster: "#009E73", Verdict.slower: style.BAD, Verdict.same: style.INK, Verdict.undecided: style.AXIS}
     rows = [*zip(labels(matched.points), found.points, strict=True), ("geometric mean", found.overall)]
     with style.house_style():
-        figure = Figure(figsize=(7.6, 1.9 + 0.3 * len(rows)))
+        figure = style.new_figure(7.6, 1.9 + 0.3 * len(rows))
         ax = figure.subplots()
         for place, (_, change) in enumerate(rows):
             colour = colours[change.verdict]
@@ -90,10 +88,7 @@ def draw(matched: Matched, found: Comparison, stem: Path) -> list[Path]:
         ax.grid(axis="y", visible=False)
         ax.set_xlabel(f"change of latency, {matched.new} against {matched.base}: right is slower")
         subtitle = f"intervals hold for all points together with 95 %; grey: under {found.min_effect:.0%}, too small to matter"
-        style.put_header(figure, headline(found), subtitle, "")
-        height_pt = figure.get_figheight() * 72
-        longest = max(len(label) for label, _ in rows)
-        figure.subplots_adjust(left=min(0.45, 0.05 + 0.0105 * longest), right=0.97, top=1 - 62 / height_pt, bottom=46 / height_pt)
+        style.put_texts(figure, headline(found), subtitle, "")
         stem.parent.mkdir(parents=True, exist_ok=True)
         return style.save(figure, stem)
 
