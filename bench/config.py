@@ -131,7 +131,7 @@ class FrameworkConfig:
     @property
     def reads_every_weight(self) -> bool:
         """Whether each token costs a read of every weight in the model's dtype, as the roofline takes for granted."""
-        return True
+        return self.one_token_a_step and self.bytes_per_weight is None
 
     @property
     def bytes_per_weight(self) -> float | None:
@@ -438,6 +438,8 @@ def _check_model(run: RunConfig) -> None:
 
 def _check_hardware(run: RunConfig) -> None:
     name, tp = run.hardware.name or "", getattr(run.framework, "tp", 1)
+    if tp < 1:
+        raise InvalidSetting("framework.tp", tp, "must be at least 1; 1 means no tensor parallelism")
     count = re.match(r"(\d+)x", name)
     on_gpus = run.hardware.device is Device.cuda and run.framework.uses_gpus
     if count and on_gpus and int(count[1]) != tp and not run.hardware.is_label:

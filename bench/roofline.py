@@ -9,13 +9,19 @@ from typing import Any
 from bench.config import POSITION_KEYS
 
 # The same size under the names that the transformers families give it; the first one present counts.
-_ALIASES: dict[str, tuple[str, ...]] = {
+_SIZES: dict[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layers", "n_layer", "num_layers"),
     "hidden": ("hidden_size", "d_model", "n_embd"),
     "heads": ("num_attention_heads", "n_heads", "n_head"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "head_dim": ("head_dim",),
     "intermediate": ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"),
     "vocab": ("vocab_size",),
+    "positions": POSITION_KEYS,
+    "experts": ("num_local_experts", "num_experts"),
+    "active_experts": ("num_experts_per_tok", "experts_per_token"),
+    "expert_intermediate": ("moe_intermediate_size", "intermediate_size"),
+    "shared_intermediate": ("shared_expert_intermediate_size",),
 }
 # Families whose feed-forward layer has no gate beside the up projection (two matrices, not the three of SwiGLU).
 # A guess for models that are not loaded yet: what is counted in the loaded one decides.
@@ -138,34 +144,29 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
 
     n_params is what the matrices and the embedding add up to; an adapter replaces it by what it counted.
     """
-    sizes: dict[str, Any] = {
-        name: next((architecture[key] for key in keys if architecture.get(key)), None) for name, keys in _ALIASES.items()
-    }
-    if any(sizes[name] is None for name in ("layers", "hidden", "heads", "vocab")) or not _KNOWN_LAYERS.issuperset(_kinds(architecture)):
+    sizes = {name: next((int(architecture[key]) for key in keys if architecture.get(key)), 0) for name, keys in _SIZES.items()}
+    layers, hidden, heads, vocab = (sizes[name] for name in ("layers", "hidden", "heads", "vocab"))
+    if not (layers and hidden and heads and vocab) or not _KNOWN_LAYERS.issuperset(_kinds(architecture)):
         return None
     if architecture.get("n_routed_experts") or architecture.get("kv_lora_rank"):
         return None  # DeepSeek's experts and compressed keys: sizes under other names, and other formulas
     family = str(architecture.get("model_type", "unknown"))
-    hidden, heads = int(sizes["hidden"]), int(sizes["heads"])
-    kv_heads = (
-        1 if architecture.get("multi_query") and not architecture.get("new_decoder_architecture") else int(sizes["kv_heads"] or heads)
-    )
-    layers = int(sizes["layers"])
+    one_kv_head = architecture.get("multi_query") and not architecture.get("new_decoder_architecture")
     window, window_layers = _window_of(architecture, layers)
     shape = ModelShape(
         family=family,
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=kv_heads,
-        head_dim=int(architecture.get("head_dim") or hidden // heads),
-        intermediate=int(sizes["intermediate"] or architecture.get("expansion_ratio", 4) * hidden),
-        vocab=int(sizes["vocab"]),
+        kv_heads=1 if one_kv_head else sizes["kv_heads"] or heads,
+        head_dim=sizes["head_dim"] or hidden // heads,
+        intermediate=sizes["intermediate"] or int(architecture.get("expansion_ratio", 4) * hidden),
+        vocab=vocab,
         gated=family not in _UNGATED,
         tied=bool(architecture.get("tie_word_embeddings", family not in _UNTIED_BY_DEFAULT)),
         n_params=0,
-        max_positions=next((int(architecture[key]) for key in POSITION_KEYS if architecture.get(key)), None),
-        experts=_experts_of(architecture, layers),
+        max_positions=sizes["positions"] or None,
+        experts=_experts_of(architecture, sizes),
         window=window,
         window_layers=window_layers,
         bytes_per_weight=_bytes_per_weight(architecture.get("quantization_config")),
@@ -173,19 +174,17 @@ def shape_of(architecture: Mapping[str, Any]) -> ModelShape | None:
     return replace(shape, n_params=shape.expected_params)
 
 
-def _experts_of(architecture: Mapping[str, Any], layers: int) -> Experts | None:
-    count = architecture.get("num_local_experts") or architecture.get("num_experts")
-    active = architecture.get("num_experts_per_tok") or architecture.get("experts_per_token")
-    if not count or not active:
+def _experts_of(architecture: Mapping[str, Any], sizes: Mapping[str, int]) -> Experts | None:
+    if not sizes["experts"] or not sizes["active_experts"]:
         return None
     dense = set(architecture.get("mlp_only_layers") or ())
     step = int(architecture.get("decoder_sparse_step") or 1)  # Qwen: every step-th layer has experts
     return Experts(
-        count=int(count),
-        active=int(active),
-        intermediate=int(architecture.get("moe_intermediate_size") or architecture["intermediate_size"]),
-        shared_intermediate=int(architecture.get("shared_expert_intermediate_size") or 0),
-        layers=sum(layer not in dense and (layer + 1) % step == 0 for layer in range(layers)),
+        count=sizes["experts"],
+        active=sizes["active_experts"],
+        intermediate=sizes["expert_intermediate"],
+        shared_intermediate=sizes["shared_intermediate"],
+        layers=sum(layer not in dense and (layer + 1) % step == 0 for layer in range(sizes["layers"])),
     )
 
 

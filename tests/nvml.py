@@ -59,7 +59,7 @@ class FakeNvml(ModuleType):
             "nvmlDeviceGetPowerUsage": 350_000,
             "nvmlDeviceGetClockInfo": 1410,
             "nvmlDeviceGetTemperature": 71,
-            "nvmlDeviceGetCurrentClocksEventReasons": 0x04 | 0x40 | 0x01,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": 0x04 | 0x40 | 0x01,
         }
         if name not in answers:
             raise AttributeError(name)

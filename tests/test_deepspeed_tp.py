@@ -114,14 +114,6 @@ def test_the_ranks_can_meet_in_shared_memory_and_leave_it_clean(tmp_path: Path) 
     assert measured(run, tmp_path, lambda _: None if no_shared_buffers() else pytest.fail("named buffers")).engine["collectives"] == "shm"
 
 
-@needs_deepspeed
-def test_kernels_that_are_not_there_are_unsupported(tmp_path: Path) -> None:
-    mpt = {"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 512}
-    with pytest.raises(JobLost, match="no kernels for mpt") as lost:
-        measured(point(deepspeed(kernel_inject=True), mpt), tmp_path)
-    assert lost.value.status is Status.unsupported
-
-
 class Falcon:
     new_decoder_architecture = False
 

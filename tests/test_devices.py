@@ -18,7 +18,7 @@ from bench.frameworks.pace import Settings as Pace
 from bench.host import devices as devices_module
 from bench.host import machine
 from bench.host.devices import Devices, Gpu, Slot, devices, devices_for
-from bench.host.disturbance import HostReader, between
+from bench.host.disturbance import HostReader
 from bench.host.noise import noise
 from bench.sweep.conductor import _refuse_other_hardware
 from bench.worker.resident import _environment, memory_limit_bytes
@@ -93,8 +93,9 @@ def test_workers_get_neighbouring_gpus_with_cores_of_their_own_and_cpu_points_ge
 
 
 def test_a_worker_sees_the_gpus_of_its_slot_in_one_order_and_only_a_cpu_run_is_limited_in_host_memory(nvml: FakeNvml) -> None:
-    told = _environment(point(), Slot(gpus=UUIDS[1:]), None, fd=3)
+    told = _environment(point(), Slot(gpus=UUIDS[1:]))
     assert (told["CUDA_VISIBLE_DEVICES"], told["CUDA_DEVICE_ORDER"]) == (UUIDS[1], "PCI_BUS_ID")
+    assert _environment(point(device=Device.cpu), Slot(gpus=UUIDS[1:]))["CUDA_VISIBLE_DEVICES"] == ""
     assert memory_limit_bytes(point()) is None
     assert memory_limit_bytes(point(device=Device.cpu))
     assert memory_limit_bytes(point(Pace(name="pace")))
@@ -130,9 +131,7 @@ def test_a_sweep_for_other_hardware_stops_before_it_starts(nvml: FakeNvml) -> No
 def gpu_job(nvml: FakeNvml, running: tuple[int, ...], cpus: int = 128, other_cpu_s: float = 0.0) -> list[str]:
     nvml.running = running
     reader = HostReader(gpus=devices().gpus[:1])
-    around = replace(
-        between(reader.read(), reader.read()), seconds=1.0, cpus=cpus, other_cpu_s=other_cpu_s, switches=0, stolen_s=0.0, limited_s=0
-    )
+    around = replace(reader.since(reader.read()), seconds=1.0, cpus=cpus, other_cpu_s=other_cpu_s, switches=0, stolen_s=0.0, limited_s=0)
     return noise([around], [1.0])
 
 

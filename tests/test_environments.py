@@ -28,7 +28,7 @@ def other_python(tmp_path: Path) -> Path:
     venv.create(folder, symlinks=True)
     [site] = (folder / "lib").glob("python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_paths()["purelib"])
-    (site / "sitecustomize.py").write_text(f"import sys\nprint(sys.orig_argv[-1], file=open({str(tmp_path / 'ran')!r}, 'a'))\n")
+    (site / "sitecustomize.py").write_text(f"import sys\nprint(*sys.orig_argv, file=open({str(tmp_path / 'ran')!r}, 'a'))\n")
     dist = site / "numpy-9.9.9.dist-info"
     dist.mkdir()
     (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")

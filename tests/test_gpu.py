@@ -162,9 +162,7 @@ def test_a_worker_that_is_killed_gives_its_memory_back(tmp_path: Path) -> None:
 
 
 @two_gpus
-@pytest.mark.parametrize(
-    "ranks", [("framework=deepspeed_tp", "framework.tp=2"), ("framework=hf", "framework.tp_plan=auto", "framework.tp=2")]
-)
+@pytest.mark.parametrize("ranks", [("framework=deepspeed_tp", "framework.tp=2"), ("framework=hf", "framework.tp=2")])
 def test_two_ranks_generate_what_one_does(swept: Sweep, ranks: tuple[str, ...]) -> None:
     sizes = ("batch_size=2", "output_tokens=8", "num_runs=2")
     swept("framework=hf", *sizes, dtype="fp32")

@@ -11,7 +11,7 @@ import pytest
 from bench.config import DataConfig, Dtype, GenerationConfig, PromptSource, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
 from bench.frameworks.failure import JobLost
-from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, TpPlan, engine
+from bench.frameworks.hf import Attention, Cache, HuggingFace, Loop, Settings, engine
 from bench.frameworks.transformers.pretrained import explained
 from bench.frameworks.transformers.quantize import Quantization
 from bench.measure.point import Measurement, measure
@@ -147,7 +147,7 @@ def test_two_ranks_by_the_plan_of_transformers_compute_the_logits_of_the_whole_m
 @needs_accelerate
 def test_ranks_by_the_plan_of_transformers_are_measured_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    plain, split = (measured(point(settings), tmp_path) for settings in (hf(), hf(tp_plan=TpPlan.auto, tp=2)))
+    plain, split = (measured(point(settings), tmp_path) for settings in (hf(), hf(tp=2)))
     assert split.tokens_digest == plain.tokens_digest
     assert split.shape == plain.shape
     assert split.token_times_s is not None
@@ -159,13 +159,13 @@ def test_ranks_by_the_plan_of_transformers_are_measured_as_one(tmp_path: Path, m
 @pytest.mark.parametrize("family", ["mpt", "opt", "falcon"])
 def test_a_plan_that_would_only_replicate_is_refused(family: str) -> None:
     with pytest.raises(Unsupported, match="would give every rank the whole model"):
-        engine(point(hf(tp_plan=TpPlan.auto, tp=2), SMALL[family])).load()
+        engine(point(hf(tp=2), SMALL[family])).load()
 
 
 def test_without_accelerate_ranks_are_unavailable_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'llm-bench-sweep\[plan\]'"):
-        engine(point(hf(tp_plan=TpPlan.auto, tp=2))).load()
+        engine(point(hf(tp=2))).load()
 
 
 def test_ceilings_are_not_held_against_what_reads_fewer_bytes() -> None:
@@ -177,10 +177,10 @@ def test_ceilings_are_not_held_against_what_reads_fewer_bytes() -> None:
 def test_settings_that_contradict_each_other_stop_before_anything_is_loaded() -> None:
     with pytest.raises(InvalidSetting, match=r"set framework\.cache=static"):
         point(hf(compile=True))
-    with pytest.raises(InvalidSetting, match="two or more ranks go together"):
-        point(hf(tp_plan=TpPlan.auto))
+    with pytest.raises(InvalidSetting, match=r"framework\.tp=0"):
+        point(hf(tp=0))
     with pytest.raises(InvalidSetting, match="ranks have no compile"):
-        point(hf(tp_plan=TpPlan.auto, tp=2, quantization=Quantization.int8))
+        point(hf(tp=2, quantization=Quantization.int8))
     with pytest.raises(InvalidSetting, match="only generate can use a draft"):
         point(hf(draft="x", loop=Loop.decode_loop))
 
@@ -253,6 +253,14 @@ def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path) -> None:
 
 def test_a_pretrained_model_without_a_path_says_what_to_set(bench_run: Command) -> None:
     assert "set model.path to a hub id or a local folder" in bench_run("model=pretrained").stderr
+
+
+@pytest.mark.parametrize("loop", Loop)
+def test_a_static_cache_is_allocated_once_for_all_repeats_of_a_point(loop: Loop) -> None:
+    engine = loaded(point(hf(cache=Cache.static, loop=loop)))
+    first, cache = generated(engine), engine._cache
+    assert generated(engine) == first
+    assert engine._cache is cache
 
 
 def test_nothing_of_the_point_before_is_left_when_the_next_one_starts() -> None:

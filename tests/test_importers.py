@@ -142,7 +142,7 @@ def test_devices_and_deepspeed_are_carried_over(tmp_path: Path) -> None:
     assert points[0].hardware.device == "cuda"
     assert len(points) == 14
     assert any("CUDA_VISIBLE_DEVICES=1" in note for note in told)
-    assert any("kernel_inject" in note for note in told)
+    assert any("fused kernels" in note for note in told)
 
 
 @pytest.mark.parametrize(("pretrained", "weights", "name"), [(True, "pretrained", "tiiuae/falcon-7b"), (False, "random", "Falcon-7B")])

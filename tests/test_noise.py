@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.host import noise as noise_module
-from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.disturbance import Disturbance, HostReader
 from bench.host.noise import noise, wait_until_quiet
 from bench.results import Store
 from tests.conftest import Command
@@ -74,8 +74,7 @@ def host(root: Path, busy: int, throttled: int, energy_uj: int) -> HostReader:
 
 def test_counters_are_read_where_the_kernel_keeps_them(tmp_path: Path) -> None:
     before = host(tmp_path, busy=1000, throttled=0, energy_uj=5_000_000).read()
-    after = host(tmp_path, busy=1200, throttled=500_000, energy_uj=8_000_000).read()
-    seen = between(before, after)
+    seen = host(tmp_path, busy=1200, throttled=500_000, energy_uj=8_000_000).since(before)
     assert seen.other_cpu_s == pytest.approx(2.0, abs=0.1)
     assert seen.limited_s == 0.5
     assert seen.stolen_s == seen.heat_events == 0
@@ -85,12 +84,13 @@ def test_counters_are_read_where_the_kernel_keeps_them(tmp_path: Path) -> None:
 
 def test_an_energy_counter_that_started_again_gives_no_energy(tmp_path: Path) -> None:
     before = host(tmp_path, 0, 0, energy_uj=9_000_000).read()
-    assert between(before, host(tmp_path, 0, 0, energy_uj=1_000_000).read()).energy_j is None
+    assert host(tmp_path, 0, 0, energy_uj=1_000_000).since(before).energy_j is None
 
 
 def test_a_host_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
-    state = HostReader(root=tmp_path).read()
-    assert state.clock_mhz is state.celsius is state.package_j is None
+    reader = HostReader(root=tmp_path)
+    seen = reader.since(reader.read())
+    assert seen.clock_mhz is seen.celsius is seen.energy_j is None
 
 
 def _spin(seconds: float) -> None:
@@ -118,7 +118,7 @@ def test_real_load_of_other_processes_is_seen() -> None:
     with other_load():
         before = HostReader().read()
         time.sleep(0.6)
-        seen = between(before, HostReader().read())
+        seen = HostReader().since(before)
         assert "other processes took" in noise([seen], [0.6])[0]
         said: list[str] = []
         assert not wait_until_quiet(0.6, said.append)

@@ -14,12 +14,7 @@ from bench.frameworks.fake import Fake
 from bench.host.noise import drift
 from bench.intervals import geometric_interval, median_interval, t_quantile
 from bench.measure.point import Measurement, measure
-from bench.measure.stats import (
-    enough_repeats,
-    enough_warmups,
-    marks,
-    percentile,
-)
+from bench.measure.stats import enough_repeats, enough_warmups, marks
 from tests.conftest import fake_run
 
 
@@ -77,12 +72,6 @@ def test_rounds_give_an_interval_of_their_own() -> None:
     assert geometric_interval([1.0]) is None
 
 
-def test_percentiles_lie_between_their_neighbours() -> None:
-    assert percentile([3, 1, 2], 50) == 2
-    assert percentile([0, 10], 90) == 9
-    assert percentile([4.0], 99) == 4
-
-
 def test_auto_stops_when_the_time_is_up() -> None:
     wild = [1.0, 9.0] * 4
     assert not enough_repeats(wild, 0.01, max_seconds=100)
@@ -112,7 +101,7 @@ def test_few_or_short_repeats_are_marked() -> None:
 def measured(run: RunConfig, clock: object = None) -> tuple[Measurement, list[tuple[str, int, int | None]]]:
     calls: list[tuple[str, int, int | None]] = []
     framework = Fake(run)
-    seen = measure(run, framework, framework.load(), 0.0, lambda *call: calls.append(call))
+    seen = measure(run, framework, framework.load(), 0.0, lambda repeat: calls.append((repeat.kind, repeat.number, repeat.count)))
     return seen, calls
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.config import Device, Dtype, FrameworkConfig, HardwareConfig, ModelConfig, RunConfig
 from bench.frameworks.deepspeed_tp import FAMILIES, Settings, Shard
-from bench.frameworks.hf import HuggingFace, TpPlan
+from bench.frameworks.hf import HuggingFace
 from bench.frameworks.hf import Settings as HfSettings
 from bench.frameworks.ranks import Ranks
 from bench.frameworks.transformers import models, saved, tp_plan
@@ -40,7 +40,7 @@ class DeepSpeedRank(Shard):
     def logits(self, run: RunConfig) -> tuple[NDArray[np.float32], int]:
         from bench.frameworks.transformers import shards
 
-        model = shards.load(run, "cpu", self._settings.tp, kernel_inject=False)
+        model = shards.load(run, "cpu", self._settings.tp)
         return logits_of(model), models.count(model)
 
 
@@ -94,7 +94,7 @@ def by_deepspeed(ranks: Ranks, framework: FrameworkConfig, tp: int) -> dict[str,
 
 def main(out: Path, name: str, tp: int) -> None:
     by_plan = name == "hf"
-    framework = HfSettings(name=name, tp=tp, tp_plan=TpPlan.auto) if by_plan else Settings(name=name, tp=tp)
+    framework = HfSettings(name=name, tp=tp) if by_plan else Settings(name=name, tp=tp)
     if by_plan:  # as the framework does: once a process is a rank, transformers saves in rank 0 only
         for family in PLANNED:
             saved.folder_of(run_of(family, framework).model, seed=0)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, MissingExtra, Unsupported
+from bench.errors import MissingExtra, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import models
 from bench.frameworks.transformers.generate import generate
-from bench.frameworks.transformers.parallel import Parallel, enter, refuse_devices, refuse_heads, tell_rank
+from bench.frameworks.transformers.parallel import Parallel, enter, join, refuse_devices, refuse_heads
 from bench.roofline import ModelShape
 
 # Families whose shards were compared with the whole model; AutoTP takes others too, and gets some of them wrong.
@@ -34,15 +34,10 @@ class Settings(FrameworkConfig):
     can: ClassVar[Optional[Abilities]] = Abilities("LLaMA, MPT, Falcon (new decoder), OPT, Qwen3", beams="yes", tp="yes")
     tp: int = 1  # ranks that share each layer
     collectives: Collectives = Collectives.gloo  # between ranks on the CPU; on GPUs it is always NCCL
-    kernel_inject: bool = False  # replace layers by DeepSpeed's fused kernels; unsupported where it has none
 
     @property
     def packages(self) -> tuple[str, ...]:
         return "torch", "transformers", "deepspeed"
-
-    def check(self, run: RunConfig) -> None:
-        if self.tp < 1:
-            raise InvalidSetting("framework.tp", self.tp, "must be at least 1; 1 means no tensor parallelism")
 
 
 def engine(run: RunConfig) -> Framework:
@@ -68,7 +63,7 @@ def refuse(shape: ModelShape | None, settings: Settings, config: Any) -> None:
     if shape is None or family not in FAMILIES:
         raise Unsupported(
             f"framework.tp={tp}, but DeepSpeed's tensor parallelism is not known to be right for {family}, "
-            f"only for {', '.join(FAMILIES)}; use framework.tp=1, or framework=hf with its tp_plan=auto"
+            f"only for {', '.join(FAMILIES)}; use framework.tp=1, or framework=hf"
         )
     if shape.family == "falcon" and not config.new_decoder_architecture:
         raise Unsupported(
@@ -91,7 +86,7 @@ class Shard:
         self._join()
         from bench.frameworks.transformers import shards
 
-        self._model = shards.load(self._run, self._device, self._settings.tp, self._settings.kernel_inject)
+        self._model = shards.load(self._run, self._device, self._settings.tp)
         config = models.config_of(self._run.model)
         return models.shape_from(config, models.count_on_meta(config))
 
@@ -102,8 +97,7 @@ class Shard:
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
-        on_each = on_step if self._run.measure.token_times else None
-        return generate(self._model, prompts, new_tokens, on_each, self._run.generation)
+        return generate(self._model, prompts, new_tokens, on_step, self._run)
 
     def describe(self) -> dict[str, Any]:
         import deepspeed
@@ -119,28 +113,22 @@ class Shard:
         }
 
     def _join(self) -> None:
-        """Meet the other ranks, as DeepSpeed wants it."""
-        tell_rank(self._settings.tp, self._rank)
+        """Meet the other ranks, and let DeepSpeed know."""
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(zlib.crc32(self._store.encode()) % 65536)}
         if self._device == "cpu":
             os.environ["DS_ACCELERATOR"] = "cpu"
+        if self._settings.tp == 1:
+            return
+        join(self._settings.tp, self._rank, self._store)
         import deepspeed
         import torch
 
-        if self._settings.tp == 1:
-            return
         if self._device == "cpu":
             shm = self._settings.collectives is Collectives.shm
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = shm
             if shm:
                 _compile_collectives()
-        deepspeed.init_distributed(
-            "gloo" if self._device == "cpu" else "nccl",
-            auto_mpi_discovery=False,
-            init_method=f"file://{self._store}",
-            rank=self._rank,
-            world_size=self._settings.tp,
-        )
+        deepspeed.init_distributed()
         torch.distributed.barrier()
         _unlink_shared_memory()
 

@@ -14,7 +14,7 @@ from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import decode_loop, models, tp_plan
 from bench.frameworks.transformers.generate import generate
-from bench.frameworks.transformers.parallel import Parallel, enter
+from bench.frameworks.transformers.parallel import Parallel, enter, join
 from bench.frameworks.transformers.quantize import BYTES_PER_WEIGHT, Quantization, quantize, stored_bytes
 from bench.frameworks.transformers.routing import busiest_share
 from bench.roofline import ModelShape
@@ -38,11 +38,6 @@ class Loop(StrEnum):
     decode_loop = "decode_loop"  # greedy, without the bookkeeping of generate
 
 
-class TpPlan(StrEnum):
-    none = "none"
-    auto = "auto"
-
-
 @dataclass
 class Settings(FrameworkConfig):
     can: ClassVar[Optional[Abilities]] = Abilities(
@@ -54,13 +49,12 @@ class Settings(FrameworkConfig):
     quantization: Quantization = Quantization.none  # weight-only, by torchao
     loop: Loop = Loop.generate  # generate: as shipped; decode_loop: greedy, without its bookkeeping
     draft: Optional[str] = None  # hub id or folder of a smaller model that proposes tokens; batch_size=1 only
-    tp_plan: TpPlan = TpPlan.none  # auto: transformers' own tensor parallelism, over framework.tp ranks; needs accelerate
-    tp: int = 1  # ranks that share each layer, with tp_plan=auto
+    tp: int = 1  # ranks that share each layer, by the plan that transformers has for the model; needs accelerate
 
     @property
     def packages(self) -> tuple[str, ...]:
         used = {
-            "accelerate": self.tp_plan is TpPlan.auto,
+            "accelerate": self.tp > 1,
             "flash-attn": self.attention is Attention.flash_attention_2,
             "torchao": self.quantization is not Quantization.none,
         }
@@ -74,10 +68,6 @@ class Settings(FrameworkConfig):
         return total_tokens if self.cache is Cache.static else 1
 
     @property
-    def reads_every_weight(self) -> bool:
-        return self.quantization is Quantization.none and not self.draft
-
-    @property
     def bytes_per_weight(self) -> float | None:
         return BYTES_PER_WEIGHT.get(self.quantization)
 
@@ -88,10 +78,6 @@ class Settings(FrameworkConfig):
             )
         if self.draft and self.loop is not Loop.generate:
             raise InvalidSetting("framework.draft", self.draft, "only generate can use a draft; set framework.loop=generate")
-        if self.tp < 1:
-            raise InvalidSetting("framework.tp", self.tp, "must be at least 1; 1 means no tensor parallelism")
-        if (self.tp > 1) != (self.tp_plan is TpPlan.auto):
-            raise InvalidSetting("framework.tp", self.tp, "framework.tp_plan=auto and two or more ranks go together; set both, or neither")
         if self.tp > 1 and (self.compile or self.draft or self.quantization is not Quantization.none):
             raise InvalidSetting("framework.tp", self.tp, "ranks have no compile, quantization or draft; unset it, or use one rank")
 
@@ -119,13 +105,12 @@ class HuggingFace:
         self._device = enter(self._run, self._settings.tp, self._rank)
         options = _attention(self._settings.attention, self._device)
         if self._settings.tp > 1:
-            tp_plan.join(self._settings.tp, self._rank, self._store)
+            join(self._settings.tp, self._rank, self._store)
             self._model = tp_plan.build(self._run, **options)
-            config = models.config_of(self._run.model)
-            self._n_params = models.count_on_meta(config)
-            return models.shape_from(config, self._n_params)
-        self._model = models.build(self._run.model, self._device, self._run.seed, **options)
-        self._n_params = models.count(self._model)
+            self._n_params = models.count_on_meta(models.config_of(self._run.model))
+        else:
+            self._model = models.build(self._run.model, self._device, self._run.seed, **options)
+            self._n_params = models.count(self._model)
         self._shape = models.shape_from(self._model.config, self._n_params)
         if self._settings.quantization is not Quantization.none:
             quantize(self._model, self._settings.quantization, self._device)
@@ -148,16 +133,15 @@ class HuggingFace:
         vars(self._model).pop("_cache", None)
         if self._settings.compile:
             torch._dynamo.reset()
-        self._run, self._cache = run, None
+        self._run, self._cache, self._last = run, None, None
         torch.manual_seed(run.seed)
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         if self._settings.loop is Loop.decode_loop:
-            static_tokens = self._run.total_tokens if self._settings.cache is Cache.static else None
-            tokens = decode_loop.decode(self._model, prompts, new_tokens, on_step, static_tokens)
+            cache = self._static_cache() if self._settings.cache is Cache.static else None
+            tokens = decode_loop.decode(self._model, prompts, new_tokens, on_step, cache)
         else:
-            on_each = on_step if self._run.measure.token_times else None
-            tokens = generate(self._model, prompts, new_tokens, on_each, self._run.generation, **self._options(self._run.generation))
+            tokens = generate(self._model, prompts, new_tokens, on_step, self._run, **self._options(self._run.generation))
         self._last = prompts, tokens
         return tokens
 
@@ -186,23 +170,25 @@ class HuggingFace:
 
         options: dict[str, Any] = {"assistant_model": self._draft} if self._draft is not None else {}
         if self._settings.cache is Cache.static and generation.use_cache:
-            options |= {**self._static_cache(generation), "disable_compile": not self._settings.compile}
+            ours = generation.num_beams == 1 and self._draft is None
+            options |= {"past_key_values": self._static_cache()} if ours else {"cache_implementation": "static"}
+            options["disable_compile"] = not self._settings.compile
         if self._settings.compile:
             options["compile_config"] = everywhere = CompileConfig()
             everywhere._compile_all_devices = True
         return options
 
-    def _static_cache(self, generation: GenerationConfig) -> dict[str, Any]:
+    def _static_cache(self) -> Any:
         """A cache as long as this point asks for, kept from repeat to repeat: a window of steps attends to as much as the point's."""
+        import torch
         from transformers import StaticCache
 
-        if generation.num_beams > 1 or self._draft is not None:
-            return {"cache_implementation": "static"}
         if self._cache is None:
             self._cache = StaticCache(config=self._model.config.get_text_config(decoder=True), max_cache_len=self._run.total_tokens - 1)
         elif self._cache.layers[0].is_initialized:
-            self._cache.reset()
-        return {"past_key_values": self._cache}
+            with torch.inference_mode():  # in which the bare loop made its tensors
+                self._cache.reset()
+        return self._cache
 
     def _load_draft(self, path: str) -> Any:
         model = ModelConfig(name=path, weights=Weights.pretrained, path=path, dtype=self._run.model.dtype)

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,7 +13,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import Unsupported
-from bench.frameworks.failure import REFUSALS, JobLost, of_death, of_exception, oom_kills
+from bench.frameworks.calls import answer_calls
+from bench.frameworks.failure import REFUSALS, JobLost, of_death, oom_kills
 from bench.host.machine import die_with_parent
 
 MakeEngine = Callable[[int], Any]
@@ -112,14 +112,5 @@ def _serve(make_engine: MakeEngine, rank: int, connection: Connection, worker: i
     die_with_parent()
     if os.getppid() != worker:  # it died before we could ask to die with it
         os._exit(1)
-    engine = make_engine(rank)
-    while True:
-        try:
-            method, arguments = connection.recv()
-        except (EOFError, ConnectionError):
-            os._exit(0)
-        try:
-            connection.send(getattr(engine, method)(*arguments))
-        except Exception as error:  # the boundary: it becomes the row of the point
-            traceback.print_exc()
-            connection.send(of_exception(error))
+    answer_calls(connection, make_engine(rank))
+    os._exit(0)

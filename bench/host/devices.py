@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from bench.config import Device, HardwareConfig, RunConfig
 
-_VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _DEVICE_FILES = ("/dev/nvidia[0-9]*", "/dev/dxg")  # the driver's, and that of WSL
 _MEMORY_TOLERANCE = 0.08  # a card of 80 GB tells 79.1 to 81.6 GiB
 _T = TypeVar("_T")
@@ -55,7 +56,7 @@ class Slot:
     @property
     def environment(self) -> dict[str, str]:
         """For a worker: its GPUs, in the order of nvidia-smi and NVML, where CUDA by itself would put the fastest first."""
-        return {_ORDER: os.environ.get(_ORDER, "PCI_BUS_ID"), **({_VISIBLE: ",".join(self.gpus)} if self.gpus else {})}
+        return {_ORDER: os.environ.get(_ORDER, "PCI_BUS_ID"), **({VISIBLE: ",".join(self.gpus)} if self.gpus else {})}
 
 
 @dataclass(frozen=True)
@@ -102,23 +103,19 @@ class Devices:
     @property
     def summary(self) -> str:
         """As people write it: 4x NVIDIA A100-SXM4-80GB (80 GiB)."""
-        kinds = {gpu.name: gpu for gpu in self.gpus}
-        parts = [
-            f"{sum(gpu.name == name for gpu in self.gpus)}x {name}" + (f" ({gpu.memory_bytes / 2**30:.0f} GiB)" if gpu.memory_bytes else "")
-            for name, gpu in kinds.items()
-        ]
-        return ", ".join(parts)
+        kinds = Counter(gpu.name + (f" ({gpu.memory_bytes / 2**30:.0f} GiB)" if gpu.memory_bytes else "") for gpu in self.gpus)
+        return ", ".join(f"{count}x {kind}" for kind, count in kinds.items())
 
 
 def devices(chosen: str | None = None) -> Devices:
     """What this process may use; `chosen` stands for CUDA_VISIBLE_DEVICES where a point sets its own."""
     gpus, driver = _all_gpus()
-    return Devices(_visible(gpus, os.environ.get(_VISIBLE) if chosen is None else chosen), driver)
+    return Devices(_visible(gpus, os.environ.get(VISIBLE) if chosen is None else chosen), driver)
 
 
 def devices_for(run: RunConfig, slot: Slot | None = None) -> Devices:
     """What a worker that has this slot may use for this point."""
-    return devices(run.hardware.env.get(_VISIBLE, ",".join(slot.gpus) if slot and slot.gpus else None))
+    return devices(run.hardware.env.get(VISIBLE, ",".join(slot.gpus) if slot and slot.gpus else None))
 
 
 def _visible(gpus: tuple[Gpu, ...], chosen: str | None) -> tuple[Gpu, ...]:
@@ -155,12 +152,12 @@ def _from_nvml() -> _Found:
         return [], None
     handles = [handle for i in range(ask(library.nvmlDeviceGetCount) or 0) if (handle := ask(library.nvmlDeviceGetHandleByIndex, i))]
     gpus = [_gpu_of(library, part) for handle in handles for part in _parts(library, handle)]
-    return gpus, _text(ask(library.nvmlSystemGetDriverVersion))
+    return gpus, ask(library.nvmlSystemGetDriverVersion)
 
 
 def _gpu_of(library: Any, handle: Any) -> Gpu:
     memory = ask(library.nvmlDeviceGetMemoryInfo, handle)
-    name, uuid = (_text(ask(call, handle)) for call in (library.nvmlDeviceGetName, library.nvmlDeviceGetUUID))
+    name, uuid = (ask(call, handle) for call in (library.nvmlDeviceGetName, library.nvmlDeviceGetUUID))
     return Gpu(name or "NVIDIA GPU", uuid or "", int(memory.total) if memory else None)
 
 
@@ -178,7 +175,7 @@ def _from_torch() -> _Found:
         return [], None
     told = "p = torch.cuda.get_device_properties(i); print(p.name, getattr(p, 'uuid', ''), p.total_memory, sep='|')"
     command = (sys.executable, "-c", f"import torch\nfor i in range(torch.cuda.device_count()): {told}")
-    everything = {key: value for key, value in os.environ.items() if key != _VISIBLE} | {_ORDER: "PCI_BUS_ID"}
+    everything = {key: value for key, value in os.environ.items() if key != VISIBLE} | {_ORDER: "PCI_BUS_ID"}
     try:
         done = subprocess.run(command, env=everything, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
@@ -207,10 +204,6 @@ def ask(call: Callable[..., _T], *arguments: Any) -> _T | None:
         return call(*arguments)
     except nvml().NVMLError:
         return None
-
-
-def _text(told: Any) -> str | None:
-    return told.decode() if isinstance(told, bytes) else told  # bytes before nvidia-ml-py 11.5
 
 
 def _is_about(memory_bytes: int, gigabytes: int) -> bool:

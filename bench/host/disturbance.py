@@ -19,23 +19,17 @@ _MOST_CLOCKS = 16  # CPUs whose clock is read: each costs some microseconds
 
 
 @dataclass(frozen=True)
-class HostState:
-    """Counters at one moment. Seconds of CPU time are sums over the CPUs that we may use."""
+class Counters:
+    """What the host and the measured process have counted up to one moment."""
 
     t_s: float
-    busy_s: float
+    busy_s: float  # CPU time of everything, over the CPUs that we may use
+    own_s: float  # of the measured process and its ranks
     stolen_s: float
-    own_s: float
     switches: int
     limited_s: float
     heat_events: int
-    package_j: float | None
-    clock_mhz: float | None
-    celsius: float | None
-    gpus: tuple[GpuState, ...] = ()
-    cpus: int = 1
-    needed_cpus: int = 1
-    ours: frozenset[int] = frozenset()  # the measured process and its ranks
+    joules: dict[str, float]  # of each GPU and CPU package that tells
 
 
 @dataclass(frozen=True)
@@ -60,28 +54,6 @@ class Disturbance:
     load: float | None = None  # tasks that ran or waited, the mean of the last minute: our own among them
 
 
-def between(before: HostState, after: HostState) -> Disturbance:
-    busy_s, own_s = after.busy_s - before.busy_s, after.own_s - before.own_s
-    return Disturbance(
-        seconds=after.t_s - before.t_s,
-        other_cpu_s=max(0.0, busy_s - own_s),
-        stolen_s=after.stolen_s - before.stolen_s,
-        switches=after.switches - before.switches,
-        limited_s=after.limited_s - before.limited_s,
-        heat_events=after.heat_events - before.heat_events,
-        clock_mhz=after.clock_mhz,
-        celsius=after.celsius,
-        gpu_clock_mhz=min((gpu.clock_mhz for gpu in after.gpus if gpu.clock_mhz is not None), default=None),
-        gpu_celsius=max((gpu.celsius for gpu in after.gpus if gpu.celsius is not None), default=None),
-        gpu_throttles=tuple(dict.fromkeys(reason for gpu in after.gpus for reason in gpu.throttles)),
-        energy_j=_energy_j(before, after),
-        cpus=after.cpus,
-        needed_cpus=after.needed_cpus,
-        gpu_others=_gpu_others(after),
-        load=os.getloadavg()[0],
-    )
-
-
 @dataclass(frozen=True)
 class HostReader:
     """Reads the counters of this host for this process and its ranks."""
@@ -91,27 +63,53 @@ class HostReader:
     cpus: tuple[int, ...] = ()  # default: those that this process may use
     root: Path = Path("/")
 
-    def read(self) -> HostState:
+    def read(self) -> Counters:
+        return self._counted(read_gpus(self.gpus))
+
+    def since(self, before: Counters) -> Disturbance:
+        """What was counted since then, and what clocks, temperatures and GPUs tell now."""
+        gpus, files, cpus = read_gpus(self.gpus), _files(self.root), len(self._cpus)
+        now = self._counted(gpus)
+        spent_j = [joules - before.joules[source] for source, joules in now.joules.items() if source in before.joules]
+        return Disturbance(
+            seconds=now.t_s - before.t_s,
+            other_cpu_s=max(0.0, now.busy_s - before.busy_s - (now.own_s - before.own_s)),
+            stolen_s=now.stolen_s - before.stolen_s,
+            switches=now.switches - before.switches,
+            limited_s=now.limited_s - before.limited_s,
+            heat_events=now.heat_events - before.heat_events,
+            clock_mhz=max(_numbers(files.clocks), default=0) / 1e3 or None,
+            celsius=max(_numbers(files.temperatures), default=0) / 1e3 or None,
+            gpu_clock_mhz=min((gpu.clock_mhz for gpu in gpus if gpu.clock_mhz is not None), default=None),
+            gpu_celsius=max((gpu.celsius for gpu in gpus if gpu.celsius is not None), default=None),
+            gpu_throttles=tuple(dict.fromkeys(reason for gpu in gpus for reason in gpu.throttles)),
+            # The packages' counters start again from 0 after some minutes or hours: better no number than a wrong one.
+            energy_j=sum(spent_j) if spent_j and min(spent_j) >= 0 else None,
+            cpus=cpus,
+            needed_cpus=min(cpus, len(self.gpus)) or cpus,
+            gpu_others=_gpu_others(gpus, {os.getpid(), *self.ranks}),
+            load=os.getloadavg()[0],
+        )
+
+    def _counted(self, gpus: Sequence[GpuState]) -> Counters:
         files = _files(self.root)
-        cpus = self.cpus or tuple(os.sched_getaffinity(0))
-        busy_s, stolen_s = _cpu_times(self.root / "proc/stat", cpus)
+        busy_s, stolen_s = _cpu_times(self.root / "proc/stat", self._cpus)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        return HostState(
+        return Counters(
             t_s=time.perf_counter(),
             busy_s=busy_s,
-            stolen_s=stolen_s,
             own_s=usage.ru_utime + usage.ru_stime + sum(_process_s(pid) for pid in self.ranks),
+            stolen_s=stolen_s,
             switches=usage.ru_nivcsw,
             limited_s=_limited_s(files.limit),
             heat_events=int(sum(_numbers(files.heat))),
-            package_j=sum(joules) / 1e6 if (joules := _numbers(files.energy)) else None,
-            clock_mhz=max(_numbers(files.clocks), default=0) / 1e3 or None,
-            celsius=max(_numbers(files.temperatures), default=0) / 1e3 or None,
-            gpus=read_gpus(self.gpus) if self.gpus else (),
-            cpus=len(cpus),
-            needed_cpus=min(len(cpus), len(self.gpus)) or len(cpus),
-            ours=frozenset((os.getpid(), *self.ranks)),
+            joules={f"GPU {i}": gpu.energy_j for i, gpu in enumerate(gpus) if gpu.energy_j is not None}
+            | {str(file): microjoules / 1e6 for file in files.energy for microjoules in _numbers([file])},
         )
+
+    @property
+    def _cpus(self) -> tuple[int, ...]:
+        return self.cpus or tuple(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -170,21 +168,10 @@ def _limited_s(stat: Path | None) -> float:
     return int(values.get("throttled_usec", 0)) / 1e6 or int(values.get("throttled_time", 0)) / 1e9
 
 
-def _gpu_others(state: HostState) -> int | None:
+def _gpu_others(gpus: Sequence[GpuState], ours: set[int]) -> int | None:
     """Processes of somebody else on our GPUs. Where none of the numbers is ours, as in a container, one on each is taken for ours."""
-    running = [gpu.processes for gpu in state.gpus if gpu.processes is not None]
-    if not running:
-        return None
-    return sum(len(set(pids) - state.ours) - (state.ours.isdisjoint(pids) and bool(pids)) for pids in running)
-
-
-def _energy_j(before: HostState, after: HostState) -> float | None:
-    pairs = [(earlier.energy_j, later.energy_j) for earlier, later in zip(before.gpus, after.gpus, strict=True)]
-    spent = [
-        later - earlier for earlier, later in (*pairs, (before.package_j, after.package_j)) if earlier is not None and later is not None
-    ]
-    # The packages' counters start again from 0 after some minutes or hours: better no number than a wrong one.
-    return sum(spent) if spent and min(spent) >= 0 else None
+    running = [set(gpu.processes) for gpu in gpus if gpu.processes is not None]
+    return sum(len(pids - ours) - (ours.isdisjoint(pids) and bool(pids)) for pids in running) if running else None
 
 
 def _numbers(files: Iterable[Path]) -> Sequence[float]:

@@ -10,7 +10,7 @@ from typing import Any
 from bench.host.devices import Gpu, ask, nvml
 
 POWER_CAP = "power cap"  # where a card under heavy matrix products always ends up
-# What lowers the clock, as bits of NVML's "clocks event reasons". Idle and the user's own clock settings are not among them.
+# What lowers the clock, as bits of NVML's "clocks throttle reasons". Idle and the user's own clock settings are not among them.
 _THROTTLES = {
     0x04: POWER_CAP,
     0x08: "hardware slowdown",
@@ -51,9 +51,7 @@ def _state(nvml: Any, handle: Any) -> GpuState:
     milliwatts = ask(nvml.nvmlDeviceGetPowerUsage, handle)
     millijoules = ask(nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
     running = ask(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
-    # Named "throttle reasons" before driver 535.
-    reasons = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    bits = ask(reasons, handle) or 0
+    bits = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0  # its newer name is unknown to drivers before 535
     return GpuState(
         busy_percent=float(use.gpu) if use else None,
         memory_bytes=int(memory.used) if memory else None,

@@ -44,11 +44,6 @@ class History:
         return [(sample.ram_bytes - self.start_ram_bytes) / 1e6 for sample in self.samples]
 
     @property
-    def gpu_usage(self) -> list[float]:
-        """Percent; empty without a GPU that tells."""
-        return [sample.gpu_percent for sample in self.samples if sample.gpu_percent is not None]
-
-    @property
     def peak_ram_usage(self) -> float | None:
         return max(self.ram_usage, default=None)
 
@@ -59,7 +54,6 @@ class SystemMonitor:
 
     interval: float = 1.0
     gpus: Sequence[Gpu] = field(default_factory=lambda: devices().gpus)
-    clock: Callable[[], float] = time.monotonic
     _samples: list[Sample] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -82,10 +76,10 @@ class SystemMonitor:
         return History(tuple(self._samples), self._start_ram_bytes)
 
     def _watch(self) -> None:
-        started = self.clock()
+        started = time.monotonic()
         psutil.cpu_percent()  # a thread's first call only sets the mark from which its next one counts
         while not self._stop.wait(self.interval):
-            self._samples.append(_sample(self.clock() - started, read_gpus(self.gpus)))
+            self._samples.append(_sample(time.monotonic() - started, read_gpus(self.gpus)))
 
 
 def _sample(t_s: float, gpus: Sequence[GpuState]) -> Sample:

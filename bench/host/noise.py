@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import median
 
-from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.disturbance import Disturbance, HostReader
 from bench.host.gpu import POWER_CAP
 
 # Shares of the CPU time that we could have had. Each costs at most about its own size in latency.
@@ -62,7 +62,7 @@ def wait_until_quiet(
     while not given_up():
         before = reader.read()
         time.sleep(_LOOK_S)
-        reasons = _cpu_reasons([between(before, reader.read())])
+        reasons = _cpu_reasons([reader.since(before)])
         if not reasons:
             return True
         if time.monotonic() >= deadline:

@@ -51,7 +51,7 @@ def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
     if deepspeed:
         sweep.notes.append(
             "use_deepspeed=true: the script asks for fused kernels, which DeepSpeed silently leaves out where it has none, as for MPT; "
-            "here they are off, and framework.kernel_inject=true asks for them or fails"
+            "here they are off, since none of them fits the transformers of today"
         )
 
 

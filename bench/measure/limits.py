@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bench.config import RunConfig
@@ -19,19 +20,17 @@ def limits(
     if unknown := _why_unknown(run, seen.shape):
         return {"suspect": [], "limits_unknown": unknown}
     columns = _against_ceilings(run, seen, ttft_s, tpot_s, host)
-    return {**columns, "suspect": suspect(latency_s, **{name: columns.get(name) for name in ("floor_s", "prefill_mfu", "decode_mbu")})}
+    return {**columns, "suspect": _suspect(latency_s, columns)}
 
 
-def suspect(latency_s: float, floor_s: float | None, prefill_mfu: float | None, decode_mbu: float | None) -> list[str]:
+def _suspect(latency_s: float, columns: Mapping[str, float | None]) -> list[str]:
     """Reasons to take this for a measuring error: nothing is faster than its hardware."""
     remedy = "measure the ceilings again on a quiet host (python -m bench.hardware --fresh), or look for work that was skipped"
-    reasons = []
-    if floor_s and latency_s < floor_s:
-        reasons.append(f"latency of {latency_s:.3g} s is below the {floor_s:.3g} s that the ceilings allow; {remedy}")
-    for name, share in (("prefill_mfu", prefill_mfu), ("decode_mbu", decode_mbu)):
-        if share and share > 1:
-            reasons.append(f"{name} of {share:.2f} is above 1; {remedy}")
-    return reasons
+    floor_s = columns.get("floor_s") or 0.0
+    reasons = [f"{name} of {share:.2f} is above 1" for name in ("prefill_mfu", "decode_mbu") if (share := columns.get(name) or 0.0) > 1]
+    if latency_s < floor_s:
+        reasons.insert(0, f"latency of {latency_s:.3g} s is below the {floor_s:.3g} s that the ceilings allow")
+    return [f"{reason}; {remedy}" for reason in reasons]
 
 
 def _why_unknown(run: RunConfig, shape: ModelShape | None) -> str | None:

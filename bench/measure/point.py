@@ -16,17 +16,28 @@ from bench.config import RunConfig
 from bench.errors import Unsupported
 from bench.frameworks.base import Framework, Tokens
 from bench.host.devices import devices
-from bench.host.disturbance import Disturbance, HostReader, between
+from bench.host.disturbance import Disturbance, HostReader
 from bench.host.monitors import PeakMemory
-from bench.measure.clock import Clock, Stopwatch
 from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.windows import SampledTimes
 from bench.measure.workload import Prompts, prompts_for
 from bench.roofline import ModelShape
 
-OnRepeat = Callable[[str, int, int | None], None]
-"""Called before each repeat, while nothing is timed: with its kind ("warm-up" or "repeat"), its number from 1,
-and how many there are, if that is known."""
+Clock = Callable[[], float]
+"""Seconds since some fixed moment. Nothing else in this room or in an engine reads a clock."""
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """A repeat that is about to begin."""
+
+    kind: str  # "warm-up" or "repeat"
+    number: int  # from 1
+    count: int | None  # how many there are; None: measuring decides
+
+
+OnRepeat = Callable[[Upcoming], None]
+"""Called before each repeat, while nothing is timed."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +126,22 @@ class Repeats:
     def once(self, kind: str, number: int, count: int | None) -> Repeat:
         run = self.run
         batch = self.prompts(kind, number)
-        watch = Stopwatch(self.clock)
-        on_step = watch.step if run.measure.token_times else _ignore
-        self.on_repeat(kind, number, count)
+        step_s: list[float] = []
+
+        def on_step(at_s: float | None = None) -> None:
+            if run.measure.token_times:
+                step_s.append((self.clock() if at_s is None else at_s) - started_s)
+
+        self.on_repeat(Upcoming(kind, number, count))
         gc.collect()  # so that earlier garbage is not collected inside the measured time
         before = self.host.read()
-        with watch.running():
-            tokens = self.framework.generate(batch, run.output_tokens, on_step)
-        around = between(before, self.host.read())
+        started_s = self.clock()
+        tokens = self.framework.generate(batch, run.output_tokens, on_step)
+        latency_s = self.clock() - started_s
+        around = self.host.since(before)
         if tokens.shape != (run.batch_size, run.output_tokens):
             raise WrongLength((run.batch_size, run.output_tokens), tokens.shape)
-        return Repeat(watch.total_s, watch.step_s, _digest(tokens), around)
+        return Repeat(latency_s, step_s, _digest(tokens), around)
 
     def told(self) -> dict[str, Any]:
         """What the engine says of itself, as plain values: to unpickle its types, the launching process would import it."""
@@ -146,10 +162,6 @@ def prepared(run: RunConfig, framework: Framework, shape: ModelShape | None, on_
     gpus = devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
     host = HostReader(tuple(rank.pid for rank in ranks), gpus)
     return Repeats(run, framework, prompts_for(run), on_repeat, clock, host)
-
-
-def _ignore(at_s: float | None = None) -> None:
-    pass
 
 
 def _digest(tokens: Tokens) -> str:

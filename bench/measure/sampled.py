@@ -10,8 +10,7 @@ from time import perf_counter
 from bench.config import AUTO, RunConfig
 from bench.frameworks.base import Framework
 from bench.host.disturbance import Disturbance
-from bench.measure.clock import Clock
-from bench.measure.point import Measurement, OnRepeat, Repeats, prepared
+from bench.measure.point import Clock, Measurement, OnRepeat, Repeats, prepared
 from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.windows import Pass, SampledTimes, Window, generations, middles
 from bench.measure.workload import prompts_for

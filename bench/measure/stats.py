@@ -17,15 +17,6 @@ _MOST_WARMUPS = 20
 _STILL_GAINING = 0.02
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """Linear between the neighbours."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
 def enough_repeats(latencies_s: Sequence[float], precision: float, max_seconds: float) -> bool:
     """Whether num_runs=auto may stop: the interval is narrow, or the time is up.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from bench.measure.clock import Clock
+Clock = Callable[[], float]
+"""Seconds since some fixed moment."""
 
 
 class TokenLatencyStreamer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot, sqrt
 from statistics import fmean, median, stdev
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.config import SETTLING_STEPS
 
@@ -100,24 +102,20 @@ def curve(passes: Sequence[Pass], now: Pass) -> Curve:
 def _generation(start: Window, steps: Curve, output_tokens: int) -> Generation:
     """The start as it was measured, then the sum over all further steps of the step time at that step's context."""
     first = len(start.arrived_s)
-    further_s = sum(at(steps, start.prompt_tokens + i) for i in range(first, output_tokens))
+    further_s = float(at(steps, range(start.prompt_tokens + first, start.prompt_tokens + output_tokens)).sum())
     last_token_s = start.arrived_s[-1] + further_s
     return Generation(last_token_s + start.tail_s, start.arrived_s[0], last_token_s)
 
 
-def at(steps: Curve, context_tokens: float) -> float:
-    """Linear between neighbours; beyond the ends, the end's own value."""
-    place = bisect_left(steps, (context_tokens, 0.0))
-    if place in (0, len(steps)):
-        return steps[min(place, len(steps) - 1)][1]
-    (low, low_s), (high, high_s) = steps[place - 1], steps[place]
-    return low_s + (high_s - low_s) * (context_tokens - low) / (high - low)
+def at(steps: Curve, contexts: Sequence[float]) -> NDArray[np.float64]:
+    """Seconds of a step at each of these contexts: linear between neighbours; beyond the ends, the end's own value."""
+    return np.interp(contexts, [context for context, _ in steps], [step_s for _, step_s in steps])
 
 
 def bends(low: Window, middle: Window, high: Window) -> bool:
     """Whether the line between two contexts is off at the middle one: by more than 1 %, and by more than the steps scatter."""
     ends = ((low.context_tokens, low.typical_step_s), (high.context_tokens, high.typical_step_s))
-    line_s = at(ends, middle.context_tokens)
+    line_s = float(at(ends, [middle.context_tokens])[0])
     doubt_s = 2 * hypot(middle.doubt_s, low.doubt_s / 2, high.doubt_s / 2)
     return abs(middle.typical_step_s - line_s) > max(_STRAIGHT * line_s, doubt_s)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
+from bench.measure.point import OnRepeat
 from bench.measure.sampled import Line
 from bench.results import Row, Status, Store
 from bench.sweep.lines import LineKeeper
@@ -139,8 +140,8 @@ class GroupRunner:
             self._recycle_after(lost)
             raise
 
-    def _repeating(self, job: Job) -> Callable[[str, int, int | None], None]:
-        return lambda *repeat: self.observer.repeating(job, *repeat)
+    def _repeating(self, job: Job) -> OnRepeat:
+        return lambda repeat: self.observer.repeating(job, repeat.kind, repeat.number, repeat.count)
 
     def _recycle_after(self, lost: JobLost) -> None:
         if lost.status not in REFUSALS:

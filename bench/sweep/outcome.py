@@ -10,6 +10,8 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
+
 from bench import __version__
 from bench.config import MAX_BATCH, RunConfig, Weights, canonical_json
 from bench.frameworks import environments
@@ -22,7 +24,7 @@ from bench.host.noise import noise
 from bench.intervals import median_interval
 from bench.measure.limits import limits, routing_marks
 from bench.measure.point import Measurement
-from bench.measure.stats import marks, percentile
+from bench.measure.stats import marks
 from bench.measure.windows import SampledTimes
 from bench.results import SCHEMA_VERSION, Row, Status
 from bench.sweep.plan import Job, predicted_bytes
@@ -162,7 +164,7 @@ def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
     gaps = [later - earlier for steps in times for earlier, later in pairwise(steps)]
     return {
         "tpot_s": median([(steps[-1] - steps[0]) / (len(steps) - 1) for steps in times]),
-        **{f"itl_p{percent}_s": percentile(gaps, percent) for percent in (50, 90, 99)},
+        **{f"itl_p{percent}_s": float(np.percentile(gaps, percent)) for percent in (50, 90, 99)},
     }
 
 

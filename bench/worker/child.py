@@ -6,60 +6,33 @@ import gc
 import os
 import resource
 import sys
-import traceback
 from multiprocessing.connection import Connection
 from time import perf_counter
 
 from bench.config import RunConfig
 from bench.frameworks import make_framework
 from bench.frameworks.base import Framework
-from bench.frameworks.failure import of_exception
+from bench.frameworks.calls import answer_calls
 from bench.frameworks.ranks import Ranks
 from bench.host.machine import die_with_parent
 from bench.host.monitors import finish_device_work
-from bench.measure.point import Measurement, measure
+from bench.measure.point import Measurement, Upcoming, measure
 from bench.measure.sampled import Line, sample
 from bench.roofline import ModelShape
-from bench.worker.protocol import (
-    CPUS_VARIABLE,
-    FD_VARIABLE,
-    MEMORY_VARIABLE,
-    AboutToRepeat,
-    Go,
-    Load,
-    Loaded,
-    Measure,
-    Reply,
-    Sample,
-)
 
 
 class Worker:
+    """What the launching process calls: `load` once, then `measure` and `sample` for each point with that model."""
+
+    _framework: Framework
+    _shape: ModelShape | None
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._framework: Framework | None = None
-        self._shape: ModelShape | None = None
-        self._load_s = 0.0
 
-    def serve(self) -> None:
-        """Answer requests until the launching process closes its end."""
-        while True:
-            try:
-                request = self._connection.recv()
-            except (EOFError, ConnectionResetError):
-                return
-            self._connection.send(self._answer(request))
-
-    def _answer(self, request: Load | Measure | Sample) -> Reply:
-        try:
-            if isinstance(request, Load):
-                return self._load(request.run)
-            return self._sample(request.points) if isinstance(request, Sample) else self._measure(request.run)
-        except Exception as error:  # the boundary: whatever an engine raises becomes a row
-            traceback.print_exc()
-            return of_exception(error)
-
-    def _load(self, run: RunConfig) -> Loaded:
+    def load(self, run: RunConfig, cpus: tuple[int, ...], memory_bytes: int | None) -> float:
+        """On these CPUs, with this much memory; empty or None: all. Returns the seconds it took."""
+        _confine(cpus, memory_bytes)
         started = perf_counter()
         self._framework = make_framework(run)
         self._shape = self._framework.load()
@@ -67,41 +40,38 @@ class Worker:
         self._load_s = perf_counter() - started
         gc.collect()
         gc.freeze()  # the loaded model is no garbage: without this, each collection walks all of it
-        return Loaded(self._load_s)
+        return self._load_s
 
-    def _measure(self, run: RunConfig) -> Measurement:
-        assert self._framework is not None, "Load comes before Measure"
-        return measure(run, self._framework, self._shape, self._load_s, self._ask_to_repeat)
+    def measure(self, run: RunConfig) -> Measurement:
+        return measure(run, self._framework, self._shape, self._load_s, self._announce)
 
-    def _sample(self, points: tuple[RunConfig, ...]) -> Line:
-        assert self._framework is not None, "Load comes before Sample"
-        return sample(points, self._framework, self._shape, self._load_s, self._ask_to_repeat)
+    def sample(self, points: tuple[RunConfig, ...]) -> Line:
+        return sample(points, self._framework, self._shape, self._load_s, self._announce)
 
-    def _ask_to_repeat(self, kind: str, number: int, count: int | None) -> None:
-        self._connection.send(AboutToRepeat(kind, number, count))
-        answer = self._connection.recv()
-        assert isinstance(answer, Go)
+    def _announce(self, repeat: Upcoming) -> None:
+        """Wait until it is sent back: what the launching process draws now is drawn while nothing is timed."""
+        self._connection.send(repeat)
+        self._connection.recv()
 
 
-def _confine(cpus: str | None, memory_bytes: str | None) -> None:
+def _confine(cpus: tuple[int, ...], memory_bytes: int | None) -> None:
     """Keep to the given cores, and to the given memory: then an allocation fails here, before the kernel kills something else."""
     if cpus:
-        os.sched_setaffinity(0, [int(cpu) for cpu in cpus.split(",")])
+        os.sched_setaffinity(0, cpus)
     if memory_bytes:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (int(memory_bytes), most))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, most))
 
 
-def main() -> None:
+def main(descriptor: int) -> None:
     die_with_parent()
-    connection = Connection(int(os.environ.pop(FD_VARIABLE)))
-    _confine(os.environ.pop(CPUS_VARIABLE, None), os.environ.pop(MEMORY_VARIABLE, None))
+    connection = Connection(descriptor)
     Ranks.last_words = connection.send
-    Worker(connection).serve()
+    answer_calls(connection, Worker(connection))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # engines leave threads and atexit hooks behind that can hang a normal exit
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -11,43 +11,30 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
-from bench.config import RunConfig
+from bench.config import Device, RunConfig
 from bench.frameworks import environments
 from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
-from bench.host.devices import Slot, devices_for
-from bench.measure.point import Measurement, OnRepeat
+from bench.host.devices import VISIBLE, Slot, devices_for
+from bench.measure.point import Measurement, OnRepeat, Upcoming
 from bench.measure.sampled import Line
 from bench.status import Status
-from bench.worker.protocol import (
-    CPUS_VARIABLE,
-    FD_VARIABLE,
-    MEMORY_VARIABLE,
-    AboutToRepeat,
-    Go,
-    Load,
-    Loaded,
-    Measure,
-    Reply,
-    Request,
-    Sample,
-)
 
 
 class ResidentWorker:
-    """One child process that holds one loaded model. load and measure may raise JobLost."""
+    """One child process that holds one loaded model. load, measure and sample may raise JobLost."""
 
     def __init__(self, run: RunConfig, log: Path, slot: Slot) -> None:
-        self._log = log
-        self._timeout_s = run.timeout_s
+        self._log, self._cpus = log, slot.cpus
         self.memory_bytes = memory_limit_bytes(run)  # of the host, before anything is loaded
         self._connection, theirs = Pipe()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [environments.python_of(run.framework) or sys.executable, "-m", "bench.worker.child"],
-                env=_environment(run, slot, self.memory_bytes, theirs.fileno()),
+                [environments.python_of(run.framework) or sys.executable, "-m", "bench.worker.child", str(theirs.fileno())],
+                env=_environment(run, slot),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -63,28 +50,17 @@ class ResidentWorker:
 
     def load(self, run: RunConfig) -> float:
         """Load the model of this point; returns the seconds it took."""
-        reply = self._ask(Load(run))
-        assert isinstance(reply, Loaded), reply
-        return reply.load_s
+        load_s: float = self._call("load", run, self._cpus, self.memory_bytes, timeout_s=run.timeout_s)
+        return load_s
 
     def measure(self, run: RunConfig, on_repeat: OnRepeat) -> Measurement:
-        reply = self._repeated(Measure(run), run.timeout_s, on_repeat)
-        assert isinstance(reply, Measurement), reply
-        return reply
+        seen: Measurement = self._call("measure", run, timeout_s=run.timeout_s, on_repeat=on_repeat)
+        return seen
 
     def sample(self, points: Sequence[RunConfig], on_repeat: OnRepeat) -> Line:
         """The windows of points that differ in their lengths alone; together they have the time of one job."""
-        reply = self._repeated(Sample(tuple(points)), points[0].timeout_s, on_repeat)
-        assert isinstance(reply, Line), reply
-        return reply
-
-    def _repeated(self, request: Request, timeout_s: float, on_repeat: OnRepeat) -> Reply:
-        deadline = time.monotonic() + timeout_s
-        reply = self._ask(request, deadline)
-        while isinstance(reply, AboutToRepeat):
-            on_repeat(reply.kind, reply.number, reply.count)
-            reply = self._ask(Go(), deadline)
-        return reply
+        line: Line = self._call("sample", tuple(points), timeout_s=points[0].timeout_s, on_repeat=on_repeat)
+        return line
 
     def close(self) -> None:
         """End the worker: an idle one leaves by itself when the connection closes, a busy one is killed."""
@@ -96,22 +72,28 @@ class ResidentWorker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _ask(self, request: Request, deadline: float | None = None) -> Reply:
-        left_s = self._timeout_s if deadline is None else deadline - time.monotonic()
-        try:
-            self._connection.send(request)
-            if not self._connection.poll(max(0.0, left_s)):
-                self._end()
-                raise JobLost(
-                    Status.timeout,
-                    f"no answer within timeout_s={self._timeout_s:g}, so the worker was ended; raise timeout_s if it only was slow",
-                )
-            reply: Reply = self._connection.recv()
-        except (EOFError, OSError) as error:
-            raise self._lost() from error
+    def _call(self, method: str, *arguments: Any, timeout_s: float, on_repeat: OnRepeat = lambda _: None) -> Any:
+        """What this method of child.Worker returns."""
+        deadline = time.monotonic() + timeout_s
+        reply = self._reply((method, arguments), deadline)
+        while isinstance(reply, Upcoming):
+            on_repeat(reply)
+            reply = self._reply(reply, deadline)
+        if reply is None:
+            self._end()
+            told = f"no answer within timeout_s={timeout_s:g}, so the worker was ended; raise timeout_s if it only was slow"
+            raise JobLost(Status.timeout, told)
         if isinstance(reply, JobLost):
             raise self._located(reply)
         return reply
+
+    def _reply(self, said: Any, deadline: float) -> Any:
+        """None where there is none in time."""
+        try:
+            self._connection.send(said)
+            return self._connection.recv() if self._connection.poll(max(0.0, deadline - time.monotonic())) else None
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
 
     def _lost(self) -> JobLost:
         """The worker died."""
@@ -128,19 +110,14 @@ class ResidentWorker:
         self._process.wait()
 
 
-def _environment(run: RunConfig, slot: Slot, memory_bytes: int | None, fd: int) -> dict[str, str]:
-    ours = {
-        "PYTHONFAULTHANDLER": "1",
-        FD_VARIABLE: str(fd),
-        **slot.environment,
-    }
+def _environment(run: RunConfig, slot: Slot) -> dict[str, str]:
+    ours = {"PYTHONFAULTHANDLER": "1", **slot.environment}
     if run.hardware.threads:
         ours["OMP_NUM_THREADS"] = str(run.hardware.threads)
-    if slot.cpus:
-        ours[CPUS_VARIABLE] = ",".join(map(str, slot.cpus))
-    if memory_bytes:
-        ours[MEMORY_VARIABLE] = str(memory_bytes)
-    return {**machine.child_environment(environments.python_of(run.framework)), **ours, **run.hardware.env}
+    theirs = dict(run.hardware.env)
+    if run.hardware.device is Device.cpu:
+        theirs[VISIBLE] = ""  # what runs on the CPU finds no GPU to take
+    return {**machine.child_environment(environments.python_of(run.framework)), **ours, **theirs}
 
 
 def memory_limit_bytes(run: RunConfig) -> int | None:

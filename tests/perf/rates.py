@@ -18,7 +18,7 @@ from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import Disturbance
 from bench.host.noise import noise
 from bench.intervals import geometric_interval, median_interval
-from bench.measure.point import measure
+from bench.measure.point import Upcoming, measure
 from tests.perf.figures import Figure
 
 RECORDED = Path(__file__).parent / "recorded"  # on a virtual machine of 2 cores with nothing beside it
@@ -268,7 +268,7 @@ def store(repeats: Sequence[Repeat], file: Path) -> None:
     file.write_text(f'{{"around": {json.dumps(names)},\n"repeats": [\n{lines}\n]}}\n')
 
 
-def _ignore(kind: str, number: int, count: int | None) -> None:
+def _ignore(repeat: Upcoming) -> None:
     pass
 
 

@@ -16,17 +16,17 @@ def refuse(generation: GenerationConfig) -> None:
         raise Unsupported("framework.loop=decode_loop decodes greedily with a KV cache; use generation=greedy, or framework.loop=generate")
 
 
-def decode(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, static_tokens: int | None) -> Tokens:
-    """Generate [batch, new_tokens] greedily, with a static cache of this many tokens, or a growing one.
+def decode(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, cache: Any | None = None) -> Tokens:
+    """Generate [batch, new_tokens] greedily, with this empty cache, or a growing one.
 
     On a GPU the steps are queued without waiting for any, each with a mark of its own; the marks are read at the end.
     """
     import torch
-    from transformers import DynamicCache, StaticCache
+    from transformers import DynamicCache
 
     step_ids = torch.from_numpy(prompts).to(model.device)
     out = torch.empty(len(prompts), new_tokens, dtype=torch.long, device=model.device)
-    cache = StaticCache(config=model.config, max_cache_len=static_tokens) if static_tokens else DynamicCache(config=model.config)
+    cache = DynamicCache(config=model.config) if cache is None else cache
     cuda = model.device.type == "cuda"
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(new_tokens)] if cuda else []
     with torch.inference_mode():

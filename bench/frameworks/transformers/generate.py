@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.config import GenerationConfig
+from bench.config import GenerationConfig, RunConfig
 from bench.frameworks.base import OnStep, Tokens
 
 
@@ -24,13 +24,14 @@ class StepStreamer:
         pass
 
 
-def generate(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep | None, generation: GenerationConfig, **options: Any) -> Tokens:
+def generate(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, run: RunConfig, **options: Any) -> Tokens:
     """Generate [batch, new_tokens] with a transformers model, whatever EOS says; `options` go to its generate."""
     import torch
 
+    generation = run.generation
     ids = torch.from_numpy(prompts).to(model.device)
     # transformers refuses a streamer with beams: a beam's tokens are only known at the end.
-    streamer = StepStreamer(on_step) if on_step and generation.num_beams == 1 else None
+    streamer = StepStreamer(on_step) if run.measure.token_times and generation.num_beams == 1 else None
     out = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),

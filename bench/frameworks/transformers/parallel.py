@@ -110,7 +110,15 @@ def enter(run: RunConfig, tp: int, rank: int) -> str:
     return f"cuda:{rank}"
 
 
-def tell_rank(tp: int, rank: int) -> None:
-    """Set what launchers tell their ranks in the environment."""
+def join(tp: int, rank: int, store: str) -> None:
+    """Meet the other ranks in the file `store`, and set what launchers tell their ranks in the environment."""
+    import torch
+
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(tp), "LOCAL_SIZE": str(tp)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    where: dict[str, Any] = {"init_method": f"file://{store}", "rank": rank, "world_size": tp}
+    if torch.cuda.is_available():  # with its device, NCCL connects now, and not in the first repeat
+        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", rank), **where)
+    else:
+        torch.distributed.init_process_group("gloo", **where)
+    torch.distributed.barrier()

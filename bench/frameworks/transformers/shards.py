@@ -20,16 +20,12 @@ Source = Callable[[str, torch.Tensor], torch.Tensor]
 """The whole parameter of this name, on the device; the tensor on the meta device tells its shape and dtype."""
 
 
-def load(run: RunConfig, device: str, tp: int, kernel_inject: bool) -> Any:
+def load(run: RunConfig, device: str, tp: int) -> Any:
     """This rank's part of the model, as DeepSpeed runs it. Raises Unsupported."""
     dtype = models.torch_dtype(run.model.dtype)
-    options = {"dtype": dtype, "tensor_parallel": {"tp_size": tp}, "replace_with_kernel_inject": kernel_inject}
-    if tp == 1 or kernel_inject:
-        engine = deepspeed.init_inference(models.build(run.model, device, run.seed), **options)
-    else:
-        engine = _shard(run, device, options)
-    if kernel_inject:
-        _require_kernels(engine.module, run.model)
+    # Without DeepSpeed's fused kernels: their layers return tuples, which transformers 5 takes for hidden states.
+    options = {"dtype": dtype, "tensor_parallel": {"tp_size": tp}, "replace_with_kernel_inject": False}
+    engine = _shard(run, device, options) if tp > 1 else deepspeed.init_inference(models.build(run.model, device, run.seed), **options)
     rebuild_buffers(engine.module)  # the cast to bf16 rounded the rotary frequencies
     return engine.module
 
@@ -110,12 +106,3 @@ def _from_files(model: ModelConfig, device: str) -> Source:
         return whole[name].to(device, empty.dtype)
 
     return read
-
-
-def _require_kernels(model: nn.Module, config: ModelConfig) -> None:
-    from deepspeed.model_implementations.transformers.ds_transformer import DeepSpeedTransformerInference
-
-    if not any(isinstance(module, DeepSpeedTransformerInference) for module in model.modules()):
-        raise Unsupported(
-            f"framework.kernel_inject=true, but DeepSpeed has no kernels for {config.family} and injected none; leave it false"
-        )

@@ -8,45 +8,26 @@ from typing import Any
 from bench.config import RunConfig
 from bench.errors import MissingExtra, Unsupported
 from bench.frameworks.transformers import models, saved
-from bench.frameworks.transformers.parallel import refuse_devices, refuse_heads, tell_rank
+from bench.frameworks.transformers.parallel import refuse_devices, refuse_heads
 from bench.frameworks.transformers.pretrained import explained
 
 
 def refuse(run: RunConfig, tp: int) -> None:
     """Raise Unsupported where this would not be tensor parallelism. Random weights are saved here, once for all ranks."""
-    import torch
-
     from bench.frameworks.transformers.weights import build_empty
 
     if importlib.util.find_spec("accelerate") is None:
-        raise MissingExtra("framework.tp_plan=auto", "accelerate", "plan")
+        raise MissingExtra(f"framework=hf framework.tp={tp}", "accelerate", "plan")
     models.quiet()
     refuse_devices(run, tp)
-    if torch.cuda.is_available() and models.device_for(run.hardware.device, run.model.dtype) == "cpu":
-        raise Unsupported(
-            "hardware=cpu, but framework.tp_plan=auto takes the GPUs that torch sees; hide them with hardware.env.CUDA_VISIBLE_DEVICES=''"
-        )
     empty = build_empty(models.config_of(run.model), models.torch_dtype(run.model.dtype))
     if not empty._tp_plan:
         raise Unsupported(
-            f"framework.tp_plan=auto, but transformers has no plan for {type(empty).__name__} and would give every rank the whole model; "
+            f"framework.tp={tp}, but transformers has no plan for {type(empty).__name__} and would give every rank the whole model; "
             "use framework=deepspeed_tp"
         )
     refuse_heads(models.shape_from(empty.config), tp)
     saved.folder_of(run.model, run.seed)
-
-
-def join(tp: int, rank: int, store: str) -> None:
-    """Meet the other ranks in the file `store`."""
-    import torch
-
-    tell_rank(tp, rank)
-    where: dict[str, Any] = {"init_method": f"file://{store}", "rank": rank, "world_size": tp}
-    if torch.cuda.is_available():  # with its device, NCCL connects now, and not in the first repeat
-        torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", rank), **where)
-    else:
-        torch.distributed.init_process_group("gloo", **where)
-    torch.distributed.barrier()
 
 
 def build(run: RunConfig, **options: Any) -> Any:
