@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,8 +30,8 @@ named sweep, or a sweep's results to another format.
 What cannot be carried over is listed, and stands in the new file as comments."""
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     try:
         if options.path.is_dir():
             _export(options.path, options.to or "csv", options.out)

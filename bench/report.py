@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not (options.folders or options.published):
         parser.error("name a sweep's output folder, or say --published")
     from rich.console import Console

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.cells import checked, json_object, showable
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
 from bench.status import Status as Status  # whoever reads rows asks for it here
 
@@ -172,17 +174,13 @@ class Store:
         return self._write(name, _as_parquet(row))
 
     def read(self, columns: list[str] | None = None) -> tuple[pa.Table, list[Skipped]]:
-        """All rows in the order of their start, older schemas filled up with nulls, and the files that were passed over."""
-        schema = SCHEMA if columns is None else pa.schema([SCHEMA.field(name) for name in columns])
-        wanted = pa.schema([SCHEMA.field(name) for name in dict.fromkeys((*schema.names, *_IDENTITY))])
-        while True:
-            try:
-                tables, skipped = self._read_files(wanted)
-                break
-            except FileNotFoundError:  # merged by another process just now
-                continue
-        rows = pa.concat_tables([wanted.empty_table(), *tables])
-        return _unique(rows).select(schema.names), skipped
+        """All rows in the order of their start, older schemas filled up with nulls, and the files that were passed over.
+
+        A row with a cell that cannot be counts as failed, and its error says why.
+        """
+        schema = _schema_of(SCHEMA.names if columns is None else columns)
+        rows, skipped = self._read_whole(_schema_of([*schema.names, *_IDENTITY, *_CHECKED]))
+        return _sound(rows).select(schema.names), skipped
 
     def table(self, columns: list[str] | None = None, tell: Callable[[str], None] | None = None) -> pa.Table:
         """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
@@ -204,7 +202,8 @@ class Store:
 
     def rows_in(self, names: Iterable[str]) -> list[Row]:
         """The rows of these files, in the order of their names."""
-        return [row for name in sorted(names) for row in _read_file(self.rows_folder / name, SCHEMA).to_pylist()]
+        tables, _ = _read_files([self.rows_folder / name for name in sorted(names)], SCHEMA)
+        return list(_sound(pa.concat_tables([SCHEMA.empty_table(), *tables])).to_pylist())
 
     def compact(self) -> None:
         """Merge all files into one: ten thousand small files take half a minute to read, one takes a moment.
@@ -212,7 +211,7 @@ class Store:
         A crash in between leaves rows twice at worst, and a reader drops the second.
         """
         files = self._files()
-        rows, skipped = self.read()
+        rows, skipped = self._read_whole(SCHEMA)
         passed_over = {file.name for file in skipped}
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, compression="zstd")
@@ -224,16 +223,14 @@ class Store:
     def _files(self) -> list[Path]:
         return sorted(self.rows_folder.glob("[!.]*.parquet"))
 
-    def _read_files(self, schema: pa.Schema) -> tuple[list[pa.Table], list[Skipped]]:
-        tables, skipped = [], []
-        for file in self._files():
+    def _read_whole(self, schema: pa.Schema) -> tuple[pa.Table, list[Skipped]]:
+        """The rows as they are written, each once."""
+        while True:
             try:
-                tables.append(_read_file(file, schema))
-            except FileNotFoundError:
-                raise
-            except (pa.ArrowException, OSError, ValueError) as error:
-                skipped.append(Skipped(file.name, str(error).splitlines()[0]))
-        return tables, skipped
+                tables, skipped = _read_files(self._files(), schema)
+                return _unique(pa.concat_tables([schema.empty_table(), *tables])), skipped
+            except FileNotFoundError:  # merged by another process just now
+                continue
 
     def _write(self, name: str, content: pa.Buffer) -> Path:
         hidden = self.rows_folder / f".{name}.{platform.node()}.{os.getpid()}"
@@ -250,11 +247,57 @@ class Store:
 
 # What tells one row from all others.
 _IDENTITY = ("started_at", "point_id", "config_id", "round", "host")
+# What decides whether a row can be what it says.
+_CHECKED = ("status", "error", "latency_s", "latencies_s")
+# What every result has; where a length or the batch size has no column, its config has it.
+_LENGTHS = ("batch_size", "input_tokens", "output_tokens")
+_OF_A_RESULT = ("point_id", "round", "started_at", *_LENGTHS, "latency_s")
 
 
 def read_file(file: Path, columns: list[str]) -> pa.Table:
     """The rows in one file. Raises ValueError and OSError where it holds none of ours."""
-    return _read_file(file, pa.schema([SCHEMA.field(name) for name in columns]))
+    return _read_file(file, _schema_of(columns))
+
+
+def _schema_of(columns: Iterable[str]) -> pa.Schema:
+    return pa.schema([SCHEMA.field(name) for name in dict.fromkeys(columns)])
+
+
+def _sound(rows: pa.Table) -> pa.Table:
+    """What cannot be is no result, whoever wrote it: such a row counts as failed, and says why."""
+    rows, wrong = checked(_with_lengths(rows))
+    needed = {name: rows[name].to_pylist() for name in _OF_A_RESULT if name in rows.column_names}
+    cells = {name: rows[name].to_pylist() for name in _CHECKED}
+    for row, status in enumerate(cells["status"]):
+        lacks = [name for name, values in needed.items() if values[row] is None]
+        if status not in _STATUSES:
+            wrong.setdefault(row, f"status={status}")
+        elif status == Status.ok and lacks:
+            wrong.setdefault(row, f"{lacks[0]}=null")
+        elif status == Status.ok and not cells["latencies_s"][row]:
+            cells["latencies_s"][row] = [cells["latency_s"][row]]
+    for row, cell in wrong.items():
+        cells["error"][row] = f"the row says {cells['status'][row]}, and {cell} cannot be"
+        cells["status"][row] = str(Status.failed)
+    for name, values in cells.items():
+        rows = rows.set_column(rows.column_names.index(name), SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
+    return rows
+
+
+_STATUSES = frozenset(map(str, Status))
+
+
+def _with_lengths(rows: pa.Table) -> pa.Table:
+    """Where a length or the batch size has no column, the config has it."""
+    if "config" not in rows.column_names:
+        return rows
+    for name in _LENGTHS:
+        cells = rows[name].to_pylist()
+        for row in [row for row, value in enumerate(cells) if value is None]:
+            told = json_object(rows["config"][row].as_py()).get(name)
+            cells[row] = told if type(told) is int and 0 < told < 2**31 else None
+        rows = rows.set_column(rows.column_names.index(name), SCHEMA.field(name), pa.array(cells, SCHEMA.field(name).type))
+    return rows
 
 
 def _unique(rows: pa.Table) -> pa.Table:
@@ -282,8 +325,23 @@ def _struct_of(names: tuple[str, ...]) -> pa.StructType:
     return pa.struct([SCHEMA.field(name) for name in names])
 
 
+def _read_files(files: Iterable[Path], schema: pa.Schema) -> tuple[list[pa.Table], list[Skipped]]:
+    """The tables in them; FileNotFoundError where one has just gone."""
+    tables, skipped = [], []
+    for file in files:
+        try:
+            tables.append(_read_file(file, schema))
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:
+            skipped.append(Skipped(showable(file.name), showable(str(error).partition("\n")[0])))
+    return tables, skipped
+
+
 def _read_file(file: Path, schema: pa.Schema) -> pa.Table:
     """The file's rows in this schema, what it lacks as nulls. Raises ValueError for a table that is not ours."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise ValueError("a link, a folder or a device, which may lead elsewhere, and no file")
     with pq.ParquetFile(file) as parquet:
         present = set(parquet.schema_arrow.names)
         if not {"point_id", "status"} <= present:
@@ -291,5 +349,14 @@ def _read_file(file: Path, schema: pa.Schema) -> pa.Table:
         # For a single row, handing columns to threads takes longer than reading them.
         many = parquet.metadata.num_rows > 1000
         table = parquet.read(columns=[name for name in schema.names if name in present], use_threads=many)
-    columns = [table[field.name].cast(field.type) if field.name in present else pa.nulls(len(table), field.type) for field in schema]
+    columns = [_column(table, field) if field.name in present else pa.nulls(len(table), field.type) for field in schema]
     return pa.table(columns, schema=schema)
+
+
+def _column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    column = table[field.name]
+    try:
+        column.validate(full=True)  # a text may hold what no text can
+        return column.cast(field.type)
+    except pa.ArrowException as error:
+        raise ValueError(f"its column {field.name} holds {column.type}, and not {field.type}: {error}") from error

@@ -468,21 +468,31 @@ def test_two_environments_without_their_like_are_refused_until_one_is_chosen(tmp
 
 _BROKEN_ROWS: list[dict[str, Any]] = [
     *({"latency_s": value} for value in (None, float("nan"), 0.0, float("inf"))),
-    *({"latencies_s": value} for value in (None, [], [0.1, float("nan")])),
+    *({"latencies_s": value} for value in ([0.1, float("nan")], [0.1, -0.1], [None])),
+    *({"status": value} for value in ("fine", None)),
+    *({"ttft_s": -1.0}, {"round": -1}, {"batch_size": 0}, {"tpot_s": float("inf")}),
     *({name: None} for name in ("point_id", "batch_size", "round", "started_at")),
 ]
 
 
 @pytest.mark.parametrize("broken", _BROKEN_ROWS, ids=str)
-def test_a_row_that_says_ok_and_lacks_its_figures_is_no_result(tmp_path: Path, broken: dict[str, Any]) -> None:
+def test_a_row_with_a_cell_that_cannot_be_is_no_result(tmp_path: Path, broken: dict[str, Any]) -> None:
     """It neither ends the comparison nor moves it, and the report tells of it."""
     folder = synthetic.write(tmp_path / "made-up", synthetic.sweep(output_tokens=[11], batch_size=[1, 2]))
     whole = synthetic.sweep(output_tokens=[11], batch_size=[1, 2])
     synthetic.write(folder, [*whole, {**whole[0], "round": 1, "name": "made-up", **broken}])
     assert [one.side.rounds for one in matching.read(folder)] == [{0: each["latency_s"]} for each in whole]
     jobs = read_jobs([folder])
-    assert any("the row says ok" in line for line in terminal.failures(jobs))
+    assert any("the row says " in line and " cannot be" in line for line in terminal.failures(jobs))
     assert len(pool_rounds(jobs).query("status == 'ok'")) == 2
+
+
+@pytest.mark.parametrize("latencies_s", [None, []])
+def test_a_result_without_its_repeats_is_one_repeat(tmp_path: Path, latencies_s: list[float] | None) -> None:
+    [whole] = synthetic.sweep(output_tokens=[11], batch_size=[4])
+    folder = synthetic.write(tmp_path / "made-up", [{**whole, "latencies_s": latencies_s}])
+    assert matching.read(folder)[0].side.repeats == [whole["latency_s"]]
+    assert pool_rounds(read_jobs([folder]))["repeats"].tolist() == [1]
 
 
 def test_a_batch_size_that_only_the_config_has_counts(tmp_path: Path) -> None:

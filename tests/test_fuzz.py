@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import fields, is_dataclass
@@ -14,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 pytest.importorskip("hypothesis")
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import sweep
@@ -22,17 +21,8 @@ from bench.compose.placement import Placement
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.importers import with_sweep_from_file
+from tests.fuzzing import fuzz, message_of
 from tests.test_importers import FOUNDRY, PACE
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
-fuzz = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    derandomize="FUZZ_EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-    print_blob=False,
-)
 
 
 def keys_of(kind: type, prefix: str = "") -> list[str]:
@@ -111,14 +101,6 @@ odd_trees = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
-
-
-def message_of(error: BenchError) -> str:
-    told = str(error)
-    assert told.strip()
-    assert "Traceback" not in told
-    assert len(told) < 12_000
-    return told
 
 
 @fuzz

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 BENCH = ROOT / "bench"
 # Lower rooms never import higher ones; rooms of one level don't import each other.
 LEVELS: list[set[str]] = [
-    {"errors", "units", "intervals", "data", "status"},
+    {"errors", "units", "intervals", "cells", "data", "status"},
     {"config"},
     {"results", "roofline"},
     {"host"},

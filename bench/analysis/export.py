@@ -15,12 +15,12 @@ import pandas as pd
 
 from bench.analysis import pace, terminal
 from bench.analysis.draw import line_names
-from bench.analysis.settings import KEY, opened, pool_rounds, read_jobs, telling_apart
+from bench.analysis.settings import KEY, pool_rounds, read_jobs, telling_apart
+from bench.cells import JSON_COLUMNS, json_object, json_value
 from bench.errors import NothingMeasured
 from bench.results import COLUMNS, Row, Status, Store
 
 _Metric = tuple[str, Callable[[pd.Series], Any]]
-_JSON_COLUMNS = ("framework_args", "environment", "config")
 _FOUNDRY_HEADER = "name, latency (s), throughput (tokens/s), latency_per_sequence_output_token (ms)"
 
 
@@ -94,11 +94,11 @@ def _cell(value: Any) -> Any:
 
 
 def _opened(row: Row) -> Row:
-    return {key: opened(value) if key in _JSON_COLUMNS and value else value for key, value in row.items()}
+    return {key: json_object(value) if key in JSON_COLUMNS and value else value for key, value in row.items()}
 
 
 def _pace_result(job: pd.Series) -> dict[str, Any]:
-    config = opened(job["config"])
+    config = json_object(job["config"])
     framework = config.get("framework") or {}
     return {
         "framework": job["framework"],
@@ -148,11 +148,11 @@ _METRICS: dict[str, _Metric] = {
     "time_per_tokens": _series("time_per_tokens", "s per output token"),
     "mean_accepted_tokens": (
         "tokens of the draft that the model accepted per step, in the last repeat",
-        lambda job: (opened(job["framework_args"]).get("used") or {}).get("accepted_tokens"),
+        lambda job: json_value(job["framework_args"], "used", "accepted_tokens"),
     ),
 }
 _SYSTEM_METRICS: dict[str, _Metric] = {
-    "interval": ("s; between two samples of the host", lambda job: (opened(job["config"]).get("measure") or {}).get("interval_s")),
+    "interval": ("s; between two samples of the host", lambda job: json_value(job["config"], "measure", "interval_s")),
     "cpu_usage": _series("cpu_usage", "percent of all CPUs"),
     "ram_usage": _series("ram_usage", "MB of 2^20 bytes"),
     "peak_ram_usage": ("MB; the largest ram_usage", lambda job: float(pace.LINES["ram_usage"].points(job)[1].max())),

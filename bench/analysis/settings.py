@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from bench.analysis import sampling
 from bench.analysis.columns import GRID, column_of, is_quantity
+from bench.cells import json_object
 from bench.config import canonical_json
 from bench.intervals import geometric_interval, median_interval
 from bench.results import COLUMNS, Status, Store
@@ -31,7 +32,6 @@ _SPREAD = {
 }
 _OVER_ROUNDS, _OVER_REPEATS, _RANGE = "95 % interval over rounds", "95 % interval", "min to max"
 _ENOUGH_ROUNDS = 3  # two say next to nothing of how far rounds differ
-_BROKEN = "the row says ok, and has no latencies, identity, lengths, batch size, round or start"
 # Always told when they vary; the rest only where these leave two settings with the same name.
 _IDENTITY = ("model", "framework", "hardware", "dtype")
 _DECODING = ("num_beams", "do_sample", "data")
@@ -57,7 +57,6 @@ def read_jobs(
     frame = pa.concat_tables(tables).to_pandas()
     frame["sweep"] = _sweeps(np.repeat([str(folder) for folder in folders], list(map(len, tables))), frame["name"])
     frame["source"] = frame["source"].fillna(sampling.MEASURED)
-    frame = _with_broken_as_failed(frame)
     latest = _results_last(frame).drop_duplicates([*KEY, "round", "source"], keep="last")
     if settle:
         latest = sampling.settled(latest)
@@ -134,34 +133,6 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + key, value
 
 
-def opened(text: object) -> dict[str, Any]:
-    """The object in a column that holds JSON; an empty one where that is null or broken."""
-    try:
-        found = json.loads(text) if isinstance(text, str) else None
-    except ValueError:
-        found = None
-    return found if isinstance(found, dict) else {}
-
-
-def _with_broken_as_failed(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row that says ok and lacks what every result has counts as one without a result, whoever wrote it.
-
-    Where a length or the batch size has no column, the config has it.
-    """
-    for key in GRID:
-        if (lacks := frame[key].isna()).any():
-            told = [opened(config).get(key) for config in frame.loc[lacks, "config"]]
-            frame.loc[lacks, key] = [float(value) if isinstance(value, int) else float("nan") for value in told]
-    whole = frame[["point_id", *GRID, "round", "started_at"]].notna().all(axis="columns") & frame["latency_s"].map(_is_duration)
-    whole &= frame["latencies_s"].map(lambda values: values is not None and len(values) > 0 and all(map(_is_duration, values)))
-    broken = (frame["status"] == Status.ok) & ~whole
-    return frame.assign(status=frame["status"].mask(broken, str(Status.failed)), error=frame["error"].mask(broken, _BROKEN))
-
-
-def _is_duration(value: Any) -> bool:
-    return value is not None and 0 < value < float("inf")
-
-
 def _sweeps(folders: Iterable[str], names: pd.Series) -> pd.Series:
     known = pd.DataFrame({"folder": list(folders), "name": names.fillna("?").to_numpy()})
     pairs = known.drop_duplicates()
@@ -232,11 +203,11 @@ def _with_warnings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    configs = [opened(config) for config in frame["config"]]
+    configs = [json_object(config) for config in frame["config"]]
     flat = pd.DataFrame([_uncovered(config) for config in configs], index=frame.index)
     varied = flat[[column for column in flat if flat[column].nunique() > 1]]
     loaded = [canonical_json({group: config.get(group) for group in ("model", "framework", "hardware")}) for config in configs]
-    used = [opened(args).get("used") or {} for args in frame["framework_args"]]
+    used = [json_object(args).get("used") or {} for args in frame["framework_args"]]
     told = pd.DataFrame({"loaded": loaded, "attention": [each.get("attention") for each in used]}, index=frame.index)
     return pd.concat([frame, told, varied], axis="columns")
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from bench.cells import json_object
 from bench.config import Decode, FrameworkConfig, RunConfig, canonical_json
 from bench.errors import InvalidSetting, NoRows
 from bench.frameworks import settings_by_name
@@ -91,12 +92,8 @@ def _points(rows: Sequence[Row], sweep: NamedSweep) -> Iterator[Point]:
 
 
 def _parsed(text: str | None) -> dict[str, Any] | None:
-    try:
-        config = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return None
-    is_config = isinstance(config, dict) and all(isinstance(config.get(group), dict) for group in _OPTIONS)
-    return config if is_config else None
+    config = json_object(text)
+    return config if all(isinstance(config.get(group), dict) for group in _OPTIONS) else None
 
 
 def _is_sampled(config: Mapping[str, Any]) -> bool:

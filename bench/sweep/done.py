@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
 
+from bench.cells import json_object
 from bench.config import Device, RunConfig
 from bench.host.machine import fingerprint
 from bench.results import Row
@@ -33,8 +32,8 @@ def _of_this_host(row: Row, point: RunConfig) -> bool:
 
 def _of_this_kind(row: Row, point: RunConfig) -> bool:
     """On a cluster nobody knows beforehand which host will take a job: there the versions count, and the kind of device."""
-    there, here = _environment(row["environment"]).get("packages", {}), host_of(point).packages
-    if any(there.get(name) != here.get(name) for name in point.framework.packages):
+    there, here = _environment(row["environment"]).get("packages"), host_of(point).packages
+    if not isinstance(there, dict) or any(there.get(name) != here.get(name) for name in point.framework.packages):
         return False
     if point.hardware.name:
         return bool(row["hardware"] == point.hardware.name)
@@ -44,11 +43,10 @@ def _of_this_kind(row: Row, point: RunConfig) -> bool:
 
 @cache
 def _fingerprint(environment: str | None, packages: tuple[str, ...]) -> str | None:
-    told = _environment(environment)
-    return fingerprint(told, packages) if told else None
+    try:
+        return fingerprint(_environment(environment), packages)
+    except (LookupError, TypeError, AttributeError):  # null, or not as this program writes it: then it is another one
+        return None
 
 
-@cache  # thousands of rows share a few of them
-def _environment(told: str | None) -> dict[str, Any]:
-    environment: dict[str, Any] = json.loads(told or "{}")
-    return environment
+_environment = cache(json_object)  # thousands of rows share a few of them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.compare.pairs import Part
+from bench.cells import json_object
 
 # Columns of the rows, as people call them.
 _FACTS = {
@@ -64,11 +64,7 @@ def _facts(part: Part, column: str) -> str:
 
 
 def _from_environment(environment: object, column: str) -> object:
-    try:
-        told = json.loads(str(environment))
-    except ValueError:
-        return None
-    return told.get(column) if column in _COUNTS and isinstance(told, dict) else None
+    return json_object(environment).get(column) if column in _COUNTS else None
 
 
 def _ceilings(part: Part) -> dict[str, float]:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from bench.analysis.columns import GRID
 from bench.analysis.compare.statistics import Side
-from bench.analysis.settings import KEY, leaves, opened, read_jobs
+from bench.analysis.settings import KEY, leaves, read_jobs
+from bench.cells import json_object
 from bench.config import canonical_json
 from bench.errors import InvalidSetting
 from bench.results import Status
@@ -123,10 +124,10 @@ def match(
 
 def _measured(rounds: pd.DataFrame) -> Measured:
     latest = rounds.iloc[-1]
-    config = opened(latest["config"])
+    config = json_object(latest["config"])
     missing = {key: int(latest[key]) for key in GRID if key not in config}
     chosen = leaves({**{key: config[key] for key in _POINT if key in config}, **missing})
-    told = opened(latest["environment"])
+    told = json_object(latest["environment"])
     around = {**{name: latest[name] for name in _SURROUNDINGS}, **(told.get("details") or {}), **(told.get("variables") or {})}
     return Measured(dict(chosen), {key: _plain(value) for key, value in around.items()}, rounds)
 

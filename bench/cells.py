@@ -1,0 +1,154 @@
+"""What may stand in a cell of a row, whoever wrote it: numbers that can be, text that can be shown, JSON that is an object."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_YEAR_2200_US = 7_258_118_400_000_000
+# What a number can be, from and to; every other one is finite and not negative.
+_RANGES = {
+    **dict.fromkeys(("batch_size", "input_tokens", "output_tokens"), (1, math.inf)),
+    **dict.fromkeys(("latency_s", "latencies_s"), (5e-324, math.inf)),  # more than nothing
+    **{"seed": (-math.inf, math.inf), "started_at": (0, _YEAR_2200_US)},
+}
+JSON_COLUMNS = ("framework_args", "environment", "config")
+# Characters: a longer name is cut, a longer message too, and JSON that holds more is not read.
+_LONGEST, _LONGEST_MESSAGE, _LONGEST_IN_JSON, _LONGEST_JSON = 300, 10_000, 4_096, 1_000_000
+_MESSAGES = ("error", "command", "limits_unknown")
+_DEEPEST_JSON = 50
+# They move a terminal's cursor, or turn the order of letters around.
+_UNSHOWABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
+_ODD_IN_JSON = re.compile(rf'\\u(00[01789]|20[26]|d[89a-f])|[{_UNSHOWABLE}]|"[^"]{{{_LONGEST_IN_JSON},}}"', re.IGNORECASE)
+
+
+def checked(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
+    """The table with null for each number that cannot be and with texts that can be shown; and by row what could not be."""
+    wrong: dict[int, str] = {}
+    columns = []
+    for name, chunks in zip(table.column_names, table.columns, strict=True):
+        column = chunks.combine_chunks()
+        if _holds(column.type, pa.types.is_string):
+            column = _legible(name, column)
+        elif _holds(column.type, pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp):
+            numbers = _as_numbers(column)
+            bad = _impossible(numbers, *_RANGES.get(name, (0, math.inf)))
+            for row in bad:
+                wrong.setdefault(row, f"{name}={_cut(str(numbers[row]), 40)}")
+            column = _without(column if pa.types.is_timestamp(column.type) else numbers, bad)
+        columns.append(column)
+    return pa.table(columns, schema=table.schema), wrong
+
+
+def json_object(text: object) -> dict[str, Any]:
+    """The object that JSON spells; an empty one for null, and for what no row of this program holds."""
+    if not isinstance(text, str) or len(text) > _LONGEST_JSON:
+        return {}
+    try:
+        found = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_number)
+        is_ours = isinstance(found, dict) and _depth(found) <= _DEEPEST_JSON and not (_ODD_IN_JSON.search(text) and _is_odd(found))
+    except (ValueError, RecursionError):
+        return {}
+    return found if is_ours else {}
+
+
+def json_value(text: object, *keys: str) -> Any:
+    """What stands in such an object under these keys, one inside of the other; None where nothing does."""
+    value: Any = json_object(text)
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def showable(text: str) -> str:
+    """Text from elsewhere, such as a file's name, so that it does nothing to a terminal."""
+    return _cut(_plain(text), _LONGEST)
+
+
+def _holds(kind: pa.DataType, *kinds: Any) -> bool:
+    """Whether that is what this column, or each element of its lists, is."""
+    return _holds(kind.value_type, *kinds) if pa.types.is_list(kind) else any(each(kind) for each in kinds)
+
+
+def _legible(name: str, column: pa.Array) -> pa.Array:
+    if pa.types.is_list(column.type):
+        return pa.array(
+            [[showable(text) for text in texts if text] if texts is not None else None for texts in column.to_pylist()], column.type
+        )
+    column = pc.replace_substring_regex(column, f"[{_UNSHOWABLE}]", "\ufffd")
+    longest = _LONGEST_MESSAGE if name in _MESSAGES else _LONGEST
+    is_long = pc.greater(pc.utf8_length(column), longest)
+    if name in JSON_COLUMNS or not pc.any(is_long).as_py():
+        return column
+    return pc.if_else(is_long, pc.binary_join_element_wise(pc.utf8_slice_codeunits(column, 0, longest), "…", ""), column)
+
+
+def _as_numbers(column: pa.Array) -> pa.Array:
+    """A NaN that stands alone is how pandas writes null."""
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.int64())
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+
+
+def _impossible(numbers: pa.Array, low: float, high: float) -> list[int]:
+    """The rows whose number is out of its range, or whose list holds such a number or none."""
+    flat = numbers
+    while pa.types.is_list(flat.type):
+        flat = flat.flatten()
+    fit = pc.and_(pc.greater_equal(flat, low), pc.less_equal(flat, high))
+    if not pa.types.is_integer(flat.type):
+        fit = pc.and_(fit, pc.is_finite(flat))
+    if flat is numbers:
+        return list(pc.indices_nonzero(pc.invert(fit)).to_pylist())
+    if flat.null_count == 0 and pc.all(fit, min_count=0).as_py():
+        return []
+
+    def fits(value: Any) -> bool:
+        return all(map(fits, value)) if isinstance(value, list) else value is not None and low <= value <= high and math.isfinite(value)
+
+    return [row for row, values in enumerate(numbers.to_pylist()) if values is not None and not fits(values)]
+
+
+def _without(column: pa.Array, rows: list[int]) -> pa.Array:
+    if not rows:
+        return column
+    left_out = set(rows)
+    return column.take(pa.array([None if row in left_out else row for row in range(len(column))], pa.int64()))
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 19:
+        raise ValueError(digits)
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(digits)
+    return number
+
+
+def _depth(value: Any) -> int:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inside), default=0)
+
+
+def _is_odd(value: Any) -> bool:
+    """Whether a text in it is endless, or cannot be shown."""
+    if isinstance(value, dict | list):
+        return any(map(_is_odd, (*value, *value.values()) if isinstance(value, dict) else value))
+    return isinstance(value, str) and (len(value) > _LONGEST_IN_JSON or _plain(value) != value)
+
+
+def _plain(text: str) -> str:
+    return re.sub(f"[{_UNSHOWABLE}]", "\ufffd", text).encode(errors="replace").decode()
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest] + "…"
