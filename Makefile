@@ -13,7 +13,7 @@ ENGINES ?= vllm llama_cpp openvino
 ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
 GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 
-.PHONY: help engines demo test check perf chaos gpu extras fuzz clean mpt published $(SWEEPS)
+.PHONY: help engines demo test check perf chaos gpu extras fuzz families clean mpt published $(SWEEPS)
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,8 +47,10 @@ engines: $(ENGINES:%=engine-%) ## an environment for vLLM, llama.cpp and OpenVIN
 
 FUZZ_EXAMPLES ?= 10000
 FUZZ_SEED ?= 0
-fuzz: $(VENV)/.test ## odd command lines, YAML and foreign configs, 10,000 of each, and every causal family of transformers
-	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest tests/test_fuzz.py --hypothesis-seed=$(FUZZ_SEED)
+fuzz: $(VENV)/.test ## odd command lines, files, folders of rows and arguments of every command, 10,000 of each
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest tests/test_fuzz*.py --hypothesis-seed=$(FUZZ_SEED)
+
+families: $(VENV)/.test ## a tiny model of every causal family of transformers, run without a tokenizer
 	$(RUN) tests.families
 
 extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, InvalidSetting
+from bench.files import refuse_links
 
 if TYPE_CHECKING:
     from bench.analysis.compare.pairs import Matched, Part
@@ -97,8 +98,10 @@ def _draw(options: argparse.Namespace, matched: Matched, found: Comparison) -> P
     from bench.analysis.compare import show
 
     folder = options.out or options.folders[-1] / "charts"
-    names = (re.sub(r"[^\w.=+]+", "-", name).strip("-") for name in (matched.base, matched.new))
+    names = (re.sub(r"[^\w.=+]+", "-", name)[:60].strip("-") for name in (matched.base, matched.new))
     try:
+        if not options.out:
+            refuse_links(options.folders[-1], ["charts"])
         return show.draw(matched, found, Path(folder) / "-".join(["compare", *names]))[0]
     except OSError as error:
         raise InvalidSetting("--out", folder, f"cannot be written ({error.strerror}); name a folder that you may write to") from error

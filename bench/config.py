@@ -365,10 +365,11 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def _check_counts(run: RunConfig) -> None:
-    if not run.name or "/" in run.name or run.name.startswith("."):
-        raise InvalidSetting(
-            "name", run.name, "is no name for a folder; leave out / and a leading dot, and set output_dir for another place"
-        )
+    if not run.name or not run.name.isprintable() or "/" in run.name or run.name.startswith("."):
+        problem = "is no name for a folder; leave out /, a leading dot and what cannot be printed, and set output_dir for another place"
+        raise InvalidSetting("name", repr(run.name) if not run.name.isprintable() else run.name, problem)
+    if not run.output_dir.isprintable():
+        raise InvalidSetting("output_dir", repr(run.output_dir), "holds what cannot be printed; name a folder without it")
     if run.batch_size != MAX_BATCH and (isinstance(run.batch_size, bool) or not isinstance(run.batch_size, int) or run.batch_size < 1):
         sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
         raise InvalidSetting("batch_size", run.batch_size, f"must be a whole number from 1, or max for the largest that completes{sweep}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, InvalidSetting, NothingMeasured
+from bench.files import refuse_links
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +122,7 @@ def _write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     try:
+        refuse_links(out, ["charts", "report.html"])
         yield
     except OSError as error:
         raise InvalidSetting("--out", out, f"cannot be written ({error.strerror}); name a folder that you may write to") from error

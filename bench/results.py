@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from bench.cells import checked, json_object, showable
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
+from bench.files import refuse_links
 from bench.status import Status as Status  # whoever reads rows asks for it here
 
 SCHEMA_VERSION = 1
@@ -157,12 +158,14 @@ class Store:
     def prepare(self) -> None:
         """Make the folder, and sweep out what a killed process left half-written. Raises InvalidSetting where nothing can be written."""
         try:
+            refuse_links(self.folder)
             self.rows_folder.mkdir(parents=True, exist_ok=True)
             probe = self.rows_folder / f".writable.{os.getpid()}"
-            probe.touch()
+            probe.unlink(missing_ok=True)
+            probe.touch(exist_ok=False)
             probe.unlink()
-        except OSError as error:
-            problem = f"cannot be written ({error.strerror}); set output_dir to a folder that you may write to"
+        except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+            problem = f"cannot be written ({getattr(error, 'strerror', error)}); set output_dir to a folder that you may write to"
             raise InvalidSetting("output_dir", self.folder, problem) from error
         for hidden in self.rows_folder.glob(f".*.parquet.{escape(platform.node())}.*"):  # other hosts see to theirs
             if not Path("/proc", hidden.suffix[1:]).exists():
@@ -225,6 +228,7 @@ class Store:
 
     def _read_whole(self, schema: pa.Schema) -> tuple[pa.Table, list[Skipped]]:
         """The rows as they are written, each once."""
+        refuse_links(self.folder, ["rows"])
         while True:
             try:
                 tables, skipped = _read_files(self._files(), schema)
@@ -235,7 +239,8 @@ class Store:
     def _write(self, name: str, content: pa.Buffer) -> Path:
         hidden = self.rows_folder / f".{name}.{platform.node()}.{os.getpid()}"
         try:
-            with hidden.open("wb") as file:
+            hidden.unlink(missing_ok=True)
+            with hidden.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

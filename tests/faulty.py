@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import random
 import resource
 import signal
+import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +21,7 @@ from bench.errors import Unavailable, Unsupported
 from bench.frameworks import fake
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.ranks import Ranks
+from bench.measure.point import Measurement
 from bench.roofline import ModelShape
 
 
@@ -40,10 +44,15 @@ class Fault(StrEnum):
     kill_launcher = "kill_launcher"  # the launching process is killed
     terminate_launcher = "terminate_launcher"  # the launching process gets SIGTERM
     full_disk = "full_disk"  # the launching process cannot write the row
+    shout = "shout"  # prints what looks like a result
+    forge = "forge"  # and writes it to all that is open in its process
     any = "any"  # one of those that strike while generating, or none: drawn by the seed and the point
 
 
-_NOT_DRAWN = (Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.device_assert, Fault.any)
+_NOT_DRAWN = (
+    *(Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.device_assert, Fault.shout, Fault.forge),
+    Fault.any,
+)
 DRAWN = [fault for fault in Fault if fault not in _NOT_DRAWN]
 
 
@@ -101,6 +110,9 @@ class Faulty(fake.Fake):
             _use_gpu(lose_it=fault is Fault.device_assert)
         if fault is Fault.load_once:
             Path(str(self._settings.marks), "next-load").touch()
+        if fault in (Fault.shout, Fault.forge):
+            _tell(Measurement((1e-9,), None, "forged", None, 0.0, 0.0), range(1, 3) if fault is Fault.shout else range(1, 64))
+            _tell(_Opened(str(self._settings.marks)), range(1, 3) if fault is Fault.shout else range(1, 64))
         _strike(fault, len(prompts), pids[1] if pids else None)
         return super().generate(prompts, new_tokens - 1 if fault is Fault.short else new_tokens, on_step)
 
@@ -120,6 +132,24 @@ def _use_gpu(lose_it: bool) -> None:
     import torch
 
     torch.arange(4, device="cuda")[torch.tensor([9 if lose_it else 1], device="cuda")].cpu()
+
+
+def _tell(message: object, files: range) -> None:
+    """Write a message, as the sweep expects one, to these open files."""
+    content = pickle.dumps(message)
+    for file in files:
+        with suppress(OSError):
+            os.write(file, struct.pack("!Q", len(content)) + content)
+
+
+@dataclass
+class _Opened:
+    """Leaves a file where whoever unpickles it."""
+
+    marks: str
+
+    def __reduce__(self) -> tuple[type[object], tuple[object, ...]]:
+        return open, (os.path.join(self.marks, "opened"), "w")  # type: ignore[return-value]
 
 
 def _first_time(folder: str, point: str) -> bool:

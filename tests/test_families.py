@@ -1,4 +1,4 @@
-"""Models of families that no file names: config and weights in a folder, no tokenizer. All of transformers': make fuzz."""
+"""Models of families that no file names: config and weights in a folder, no tokenizer. All of transformers': make families."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ BENCH = ROOT / "bench"
 # Lower rooms never import higher ones; rooms of one level don't import each other.
 LEVELS: list[set[str]] = [
     {"errors", "units", "intervals", "cells", "data", "status"},
+    {"files"},
     {"config"},
     {"results", "roofline"},
     {"host"},

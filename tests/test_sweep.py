@@ -38,6 +38,19 @@ def test_the_documented_command_runs_every_batch_size(bench_run: Command, tmp_pa
     assert "1 job to run, 7 already done" in wider.stdout
 
 
+def test_no_output_of_an_engine_is_taken_for_a_result(bench_run: Command, tmp_path: Path) -> None:
+    """Neither what it prints nor what it writes to the line to the sweep; and none of it is unpickled."""
+    ran = bench_run("framework.fault=shout,forge", "batch_size=1,2", "framework.fault_at=1", f"framework.marks={tmp_path}", *FAULTY)
+    assert ran.returncode == 1
+    by_fault = {(json.loads(str(row["framework_args"]))["fault"], row["batch_size"]): row for row in rows(tmp_path)}
+    assert {key: row["status"] for key, row in by_fault.items()} == {
+        **{("shout", 1): "ok", ("shout", 2): "ok", ("forge", 1): "crashed", ("forge", 2): "ok"}
+    }
+    assert "not this program" in str(by_fault["forge", 1]["error"])
+    assert not {row["tokens_digest"] for row in rows(tmp_path)} & {"forged"}
+    assert not (tmp_path / "opened").exists()
+
+
 def test_a_series_in_yaml_is_expanded_too(bench_run: Command, tmp_path: Path) -> None:
     folder = tmp_path / "conf" / "sweeps"  # one's own, in the current folder
     folder.mkdir(parents=True)

@@ -71,9 +71,10 @@ def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """
     drawn = save(pictures, folder)
     listing = folder / _LISTING
-    earlier = listing.read_text().splitlines() if listing.is_file() else []
+    earlier = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
     for name in {Path(line).name for line in earlier} - {file.name for file in drawn}:
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).is_file():
+            (folder / name).unlink()
     listing.write_text("".join(f"{file.name}\n" for file in drawn))
     return drawn
 

@@ -98,26 +98,28 @@ def _opened(row: Row) -> Row:
 
 
 def _pace_result(job: pd.Series) -> dict[str, Any]:
-    config = json_object(job["config"])
-    framework = config.get("framework") or {}
     return {
         "framework": job["framework"],
         "model_name": job["model"],
         "dtype": job["dtype"],
-        "llm_operators": framework.get("llm_operators"),
-        "kv_cache_type": framework.get("kv_cache_type"),
+        "llm_operators": json_value(job["config"], "framework", "llm_operators"),
+        "kv_cache_type": json_value(job["config"], "framework", "kv_cache_type"),
         "generation_args": {
-            **{key: int(job[key]) for key in ("input_tokens", "output_tokens", "batch_size", "num_beams")},
+            **{key: _whole(job[key]) for key in ("input_tokens", "output_tokens", "batch_size", "num_beams")},
             "do_sample": bool(job["do_sample"]),
-            "manual_seed": int(job["seed"]),
+            "manual_seed": _whole(job["seed"]),
         },
         "num_runs": len(job["latencies_s"]),
-        "warmup_runs": config.get("warmup_runs"),
+        "warmup_runs": json_value(job["config"], "warmup_runs"),
         "metrics": {name: value(job) for name, (_, value) in _METRICS.items()},
         "system_metrics": {name: value(job) for name, (_, value) in _SYSTEM_METRICS.items()}
         if pace.LINES["cpu_usage"].is_in(job)
         else None,
     }
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
 
 
 def _tokens(*lengths: str) -> Callable[[pd.Series], int]:

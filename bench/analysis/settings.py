@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from bench.analysis import sampling
 from bench.analysis.columns import GRID, column_of, is_quantity
-from bench.cells import json_object
+from bench.cells import json_object, json_value
 from bench.config import canonical_json
 from bench.intervals import geometric_interval, median_interval
 from bench.results import COLUMNS, Status, Store
@@ -207,8 +207,8 @@ def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:
     flat = pd.DataFrame([_uncovered(config) for config in configs], index=frame.index)
     varied = flat[[column for column in flat if flat[column].nunique() > 1]]
     loaded = [canonical_json({group: config.get(group) for group in ("model", "framework", "hardware")}) for config in configs]
-    used = [json_object(args).get("used") or {} for args in frame["framework_args"]]
-    told = pd.DataFrame({"loaded": loaded, "attention": [each.get("attention") for each in used]}, index=frame.index)
+    attention = [json_value(args, "used", "attention") for args in frame["framework_args"]]
+    told = pd.DataFrame({"loaded": loaded, "attention": [each if isinstance(each, str) else None for each in attention]}, index=frame.index)
     return pd.concat([frame, told, varied], axis="columns")
 
 

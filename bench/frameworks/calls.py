@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from multiprocessing.connection import Connection
 
+from bench.frameworks.channel import Channel
 from bench.frameworks.failure import of_exception
 
 
-def answer_calls(connection: Connection, target: object) -> None:
+def answer_calls(connection: Connection | Channel, target: object) -> None:
     """Call what is asked for on `target`, until the other side closes its end. What is raised goes back as JobLost."""
     while True:
         try:

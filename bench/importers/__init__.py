@@ -58,15 +58,20 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     target = folder / "sweeps" / f"{file_name(files[0].stem)}-{folder.name}.yaml"
     target.parent.mkdir(parents=True)
     is_rows = rows.are_rows(files[0])
+    distrusted, notes = list[str](), list[str]()
     if not is_rows and _is_named_sweep(files[0]):
         shutil.copy(files[0], target)
+        if "trust_remote_code" in target.read_text():  # it runs code that comes with a model: only what is typed may allow that
+            distrusted = ["model.trust_remote_code=false"]
+            notes = ["model.trust_remote_code: counts only where you type it yourself: model.trust_remote_code=true"]
     else:
         sweep = rows.convert(files[0], folder) if is_rows else convert(files[0])
         target.write_text(sweep.as_yaml())
-        if tell and sweep.notes:
-            tell(sweep.notes)
+        notes = sweep.notes
+    if tell and notes:
+        tell(notes)
     found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps@_global_={target.stem}"]
-    return [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
+    return distrusted + [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
 
 
 def _is_named_sweep(file: Path) -> bool:

@@ -76,7 +76,9 @@ def _take_measuring(reader: Reader, sweep: NamedSweep) -> None:
     if visualize is not None:
         sweep.settings["report"] = visualize
     folder = reader.take("output_dir")
-    if folder:
+    if folder and (Path(str(folder)).is_absolute() or ".." in Path(str(folder)).parts):
+        sweep.notes.append(f"output_dir={folder}: leads out of the current folder; if that is meant, set output_dir yourself")
+    elif folder:
         sweep.settings["output_dir"] = f"{str(folder).rstrip('/')}/${{name}}"
         sweep.notes.append("output_dir: rows, not JSON; bench-convert FOLDER --to pace-json writes the metrics under their old names")
     reader.note("verbose", "the results are always printed", unless=(None, True))

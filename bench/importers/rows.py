@@ -67,7 +67,7 @@ def _rows(path: Path, home: Path) -> list[Row]:
     if path.is_dir():
         return list(Store(home).table(_COLUMNS).to_pylist())
     try:
-        return list(read_file(path, _COLUMNS).to_pylist())
+        return list(read_file(path.resolve(), _COLUMNS).to_pylist())
     except (ValueError, OSError) as error:
         raise NoRows(path, [f"{path.name}: {str(error).splitlines()[0]}"]) from error
 

@@ -20,7 +20,7 @@ def launch(request: Request, console: Console) -> Finished:
 
 def _launch_by_hydra(request: Request) -> Finished:
     """hydra/launcher=basic, joblib, submitit_slurm, ...: each point by itself, with a fresh load."""
-    context = HydraContext(config_loader=request.loader, callbacks=Callbacks(request.master))
+    context = HydraContext(config_loader=request.loader, callbacks=Callbacks())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_one_point, config=request.master)
     done: list[Finished] = [job.return_value for job in launcher.launch(request.overrides, initial_job_idx=0)]
     ran, failed, elsewhere = (sum(getattr(each, count) for each in done) for count in ("ran", "failed", "elsewhere"))

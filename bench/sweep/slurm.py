@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.cells import json_object
 from bench.errors import InvalidSetting, MissingExtra
 from bench.host import machine
 from bench.results import Status, Store
@@ -17,6 +18,7 @@ from bench.sweep.cluster import run_group
 from bench.sweep.outcome import Outcome
 from bench.sweep.plan import Job, JobKey, Ledger
 
+_JOB_ID = re.compile(r"\d+(_\d+)?")
 # What a job's state means for those of its jobs that left no row. Other states mean that it goes on.
 _ENDINGS = {
     "COMPLETED": Status.crashed,
@@ -72,7 +74,13 @@ class Submissions:
     def _read(self) -> dict[str, list[JobKey]]:
         if not self._file.exists():
             return {}
-        return {job_id: [(key, number) for key, number in keys] for job_id, keys in json.loads(self._file.read_text()).items()}
+        try:
+            known = json_object(self._file.read_text())
+            return {
+                job_id: [(str(key), int(number)) for key, number in keys] for job_id, keys in known.items() if _JOB_ID.fullmatch(job_id)
+            }
+        except (TypeError, ValueError):  # nothing that this program wrote
+            return {}
 
 
 def submit(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> list[SlurmJob]:

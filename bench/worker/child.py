@@ -6,13 +6,13 @@ import gc
 import os
 import resource
 import sys
-from multiprocessing.connection import Connection
 from time import perf_counter
 
 from bench.config import RunConfig
 from bench.frameworks import make_framework
 from bench.frameworks.base import Framework
 from bench.frameworks.calls import answer_calls
+from bench.frameworks.channel import Channel
 from bench.frameworks.ranks import Ranks
 from bench.host.machine import die_with_parent
 from bench.host.monitors import finish_device_work
@@ -27,8 +27,8 @@ class Worker:
     _framework: Framework
     _shape: ModelShape | None
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
     def load(self, run: RunConfig, cpus: tuple[int, ...], memory_bytes: int | None) -> float:
         """On these CPUs, with this much memory; empty or None: all. Returns the seconds it took."""
@@ -50,8 +50,8 @@ class Worker:
 
     def _announce(self, repeat: Upcoming) -> None:
         """Wait until it is sent back: what the launching process draws now is drawn while nothing is timed."""
-        self._connection.send(repeat)
-        self._connection.recv()
+        self._channel.send(repeat)
+        self._channel.recv()
 
 
 def _confine(cpus: tuple[int, ...], memory_bytes: int | None) -> None:
@@ -65,9 +65,9 @@ def _confine(cpus: tuple[int, ...], memory_bytes: int | None) -> None:
 
 def main(descriptor: int) -> None:
     die_with_parent()
-    connection = Connection(descriptor)
-    Ranks.last_words = connection.send
-    answer_calls(connection, Worker(connection))
+    channel = Channel.inherited(descriptor)
+    Ranks.last_words = channel.send
+    answer_calls(channel, Worker(channel))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # engines leave threads and atexit hooks behind that can hang a normal exit

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from bench.config import Device, RunConfig
 from bench.frameworks import environments
+from bench.frameworks.channel import Channel, Forged
 from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import VISIBLE, Slot, devices_for
@@ -29,7 +29,7 @@ class ResidentWorker:
     def __init__(self, run: RunConfig, log: Path, slot: Slot) -> None:
         self._log, self._cpus = log, slot.cpus
         self.memory_bytes = memory_limit_bytes(run)  # of the host, before anything is loaded
-        self._connection, theirs = Pipe()
+        self._channel, theirs = Channel.pair()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class ResidentWorker:
 
     def close(self) -> None:
         """End the worker: an idle one leaves by itself when the connection closes, a busy one is killed."""
-        self._connection.close()
+        self._channel.close()
         self._end(grace_s=0.5)
 
     def kill(self) -> None:
@@ -90,8 +90,13 @@ class ResidentWorker:
     def _reply(self, said: Any, deadline: float) -> Any:
         """None where there is none in time."""
         try:
-            self._connection.send(said)
-            return self._connection.recv() if self._connection.poll(max(0.0, deadline - time.monotonic())) else None
+            self._channel.send(said)
+            return self._channel.recv(deadline)
+        except TimeoutError:
+            return None
+        except Forged as error:
+            self._end()
+            raise self._located(JobLost(Status.crashed, f"{error}: its engine, or what that started; so the worker was ended")) from error
         except (EOFError, OSError) as error:
             raise self._lost() from error
 

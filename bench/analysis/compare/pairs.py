@@ -14,7 +14,7 @@ import pandas as pd
 from bench.analysis.columns import GRID
 from bench.analysis.compare.statistics import Side
 from bench.analysis.settings import KEY, leaves, read_jobs
-from bench.cells import json_object
+from bench.cells import json_object, json_value
 from bench.config import canonical_json
 from bench.errors import InvalidSetting
 from bench.results import Status
@@ -125,11 +125,14 @@ def match(
 def _measured(rounds: pd.DataFrame) -> Measured:
     latest = rounds.iloc[-1]
     config = json_object(latest["config"])
-    missing = {key: int(latest[key]) for key in GRID if key not in config}
-    chosen = leaves({**{key: config[key] for key in _POINT if key in config}, **missing})
-    told = json_object(latest["environment"])
-    around = {**{name: latest[name] for name in _SURROUNDINGS}, **(told.get("details") or {}), **(told.get("variables") or {})}
+    chosen = leaves({**{key: config[key] for key in _POINT if key in config}, **{key: int(latest[key]) for key in GRID}})
+    told = [json_value(latest["environment"], part) for part in ("details", "variables")]
+    around = {**{name: latest[name] for name in _SURROUNDINGS}, **{key: value for each in told for key, value in _entries(each)}}
     return Measured(dict(chosen), {key: _plain(value) for key, value in around.items()}, rounds)
+
+
+def _entries(value: object) -> Iterable[tuple[str, Any]]:
+    return value.items() if isinstance(value, dict) else ()
 
 
 def _alike(base: Part, new: Part, environment: str | None) -> list[tuple[Measured, Measured]]:

@@ -1,0 +1,31 @@
+"""A folder of results that somebody else may have made: nothing in it leads out of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.errors import InvalidSetting
+
+_OURS = ("rows", "logs", "charts", "report.html", ".lock", ".slurm.json")  # in an output folder
+
+
+def refuse_links(folder: Path, names: Sequence[str] = _OURS) -> None:
+    """Raise InvalidSetting where one of these, or what is inside of it, is a link, a pipe or a device.
+
+    Files of rows are left out: each is looked at as it is read.
+    """
+    for path in (found for name in names for found in _below(folder / name)):
+        if not (stat.S_ISREG(mode := path.lstat().st_mode) or stat.S_ISDIR(mode)):
+            problem = "is a link, a pipe or a device, which leads elsewhere; remove it, or name another folder"
+            raise InvalidSetting("output_dir", path, problem)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if os.path.lexists(path):
+        yield path
+    if path.is_dir() and not path.is_symlink() and path.name != "rows":
+        for each in path.iterdir():
+            yield from _below(each)
