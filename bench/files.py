@@ -26,6 +26,6 @@ def refuse_links(folder: Path, names: Sequence[str] = _OURS) -> None:
 def _below(path: Path) -> Iterator[Path]:
     if os.path.lexists(path):
         yield path
-    if path.is_dir() and not path.is_symlink() and path.name != "rows":
+    if os.path.isdir(path) and not os.path.islink(path) and path.name != "rows":  # False for a name that no file can have
         for each in path.iterdir():
             yield from _below(each)

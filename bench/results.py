@@ -294,9 +294,9 @@ _STATUSES = frozenset(map(str, Status))
 
 def _with_lengths(rows: pa.Table) -> pa.Table:
     """Where a length or the batch size has no column, the config has it."""
-    if "config" not in rows.column_names:
-        return rows
-    for name in _LENGTHS:
+    for name in _LENGTHS if "config" in rows.column_names else ():
+        if name not in rows.column_names:
+            continue
         cells = rows[name].to_pylist()
         for row in [row for row, value in enumerate(cells) if value is None]:
             told = json_object(rows["config"][row].as_py()).get(name)

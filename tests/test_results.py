@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,6 +81,47 @@ def test_a_truncated_or_foreign_file_is_named_and_skipped(store: Store) -> None:
     assert len(rows) == 1
     assert [file.name for file in skipped] == ["half.parquet", "other.parquet"]
     assert "something else" in skipped[1].reason
+
+
+def bad_text() -> pa.Array:
+    """Bytes that are no text, where a text should be."""
+    return pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+
+
+def write(file: Path, **columns: pa.Array) -> None:
+    pq.write_table(pa.table({"point_id": ["x"], "status": ["ok"], **columns}), file)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "a link, a folder or a device"),
+        (os.mkfifo, "a link, a folder or a device"),
+        (lambda file: file.symlink_to("/etc/passwd"), "a link, a folder or a device"),
+        (lambda file: file.symlink_to("/nowhere"), "a link, a folder or a device"),
+        (lambda file: file.write_bytes(b""), "Parquet"),
+        (lambda file: write(file, batch_size=pa.array(["many"])), "its column batch_size holds string, and not int32"),
+        (lambda file: write(file, batch_size=pa.array([2**40])), "its column batch_size holds int64, and not int32"),
+        (lambda file: write(file, latencies_s=pa.array([0.1])), "its column latencies_s holds double, and not list"),
+        (lambda file: write(file, model=bad_text()), "its column model holds string, and not string"),
+    ],
+)
+def test_what_is_no_file_of_rows_is_told_and_costs_no_row(store: Store, make: Callable[[Path], object], reason: str) -> None:
+    store.write(row())
+    make(store.rows_folder / "odd.parquet")
+    rows, [skipped] = store.read()
+    assert (len(rows), skipped.name) == (1, "odd.parquet")
+    assert reason in skipped.reason
+    store.compact()
+    assert len(store.rows()) == 1
+    assert (store.rows_folder / "odd.parquet").is_symlink() or (store.rows_folder / "odd.parquet").exists()
+
+
+def test_texts_are_cut_and_cannot_move_a_cursor(store: Store) -> None:
+    store.write(row(model="\x1b[2J" + "x" * 10**6, noise=["\x1b[2J"], error="e" * 10**6))
+    [back] = store.rows(["model", "noise"])
+    assert (back["model"][:6], len(back["model"])) == ("\ufffd[2Jxx", 301)
+    assert back["noise"] == ["\ufffd[2J"]
 
 
 def many(store: Store, count: int) -> None:

@@ -20,7 +20,17 @@ from tests.test_importers import FOUNDRY, PACE
 
 EVIL = [
     *('"><img src=x onerror=alert(1)>', "</script><script>alert(1)</script>", "javascript:alert(1)", "' onmouseover='alert(1)", "{{7*7}}"),
-    *("../../../evil", "/evil", "\x1b[2J\x1b]0;evil\x07", "\u202egnp.exe", "$\\frac{x}$", "=cmd|' /C calc'!A0", "x" * 10**6),
+    *(
+        "../../../evil",
+        "/evil",
+        "\x1b[2J\x1b]0;evil\x07",
+        "\u202egnp.exe",
+        "$\\frac{x}$",
+        "=cmd|' /C calc'!A0",
+        "[/b]",
+        "[link=file:///etc/passwd]x[/link]",
+        "x" * 10**6,
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from bench.analysis import published
 from bench.analysis.columns import GRID, column_of
@@ -111,12 +112,12 @@ def _fitting(text: pd.DataFrame, title: str, console: Console) -> Table:
 
 
 def _as_rich(text: pd.DataFrame, title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in map(str, text):
         numeric = column in (*GRID, *_NUMERIC) or column.endswith(("_s", "_range", "_bytes"))
-        table.add_column(_head(column), justify="right" if numeric else "left", header_style="bold", overflow="fold")
+        table.add_column(Text(_head(column)), justify="right" if numeric else "left", header_style="bold", overflow="fold")
     for row in text.itertuples(index=False):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # no name is markup
     return table
 
 

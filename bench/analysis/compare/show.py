@@ -25,13 +25,13 @@ _MOST_DIFFERENCES = 12
 
 def print_comparison(matched: Matched, found: Comparison, console: Console) -> None:
     title = f"{matched.new} against {matched.base}: latency of the whole batch"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("point")
     for name in ("base", "new", "change", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for label, change, pair in zip(labels(matched.points), found.points, matched.pairs, strict=True):
-        table.add_row(label, *(format_seconds(side.latency_s) for side in pair), *_cells(change))
+        table.add_row(Text(label), *(format_seconds(side.latency_s) for side in pair), *_cells(change))
     table.add_section()
     table.add_row("geometric mean", "", "", *_cells(found.overall))
     console.print(table)
