@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bench.status import Status
+
 _YEAR_2200_US = 7_258_118_400_000_000
 # What a number can be, from and to; every other one is finite and not negative.
 _RANGES = {
@@ -17,6 +19,12 @@ _RANGES = {
     **dict.fromkeys(("latency_s", "latencies_s"), (5e-324, math.inf)),  # more than nothing
     **{"seed": (-math.inf, math.inf), "started_at": (0, _YEAR_2200_US)},
 }
+# What decides whether a row can be what it says.
+CHECKED = ("status", "error", "latency_s", "latencies_s")
+# What every result has; where a length or the batch size has no column, its config has it.
+_LENGTHS = ("batch_size", "input_tokens", "output_tokens")
+_OF_A_RESULT = ("point_id", "round", "started_at", *_LENGTHS, "latency_s")
+_STATUSES = frozenset(map(str, Status))
 JSON_COLUMNS = ("framework_args", "environment", "config")
 # Characters: a longer name is cut, a longer message too, and JSON that holds more is not read.
 _LONGEST, _LONGEST_MESSAGE, _LONGEST_IN_JSON, _LONGEST_JSON = 300, 10_000, 4_096, 1_000_000
@@ -27,22 +35,25 @@ _UNSHOWABLE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069"
 _ODD_IN_JSON = re.compile(rf'\\u(00[01789]|20[26]|d[89a-f])|[{_UNSHOWABLE}]|"[^"]{{{_LONGEST_IN_JSON},}}"', re.IGNORECASE)
 
 
-def checked(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
-    """The table with null for each number that cannot be and with texts that can be shown; and by row what could not be."""
-    wrong: dict[int, str] = {}
-    columns = []
-    for name, chunks in zip(table.column_names, table.columns, strict=True):
-        column = chunks.combine_chunks()
-        if _holds(column.type, pa.types.is_string):
-            column = _legible(name, column)
-        elif _holds(column.type, pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp):
-            numbers = _as_numbers(column)
-            bad = _impossible(numbers, *_RANGES.get(name, (0, math.inf)))
-            for row in bad:
-                wrong.setdefault(row, f"{name}={_cut(str(numbers[row]), 40)}")
-            column = _without(column if pa.types.is_timestamp(column.type) else numbers, bad)
-        columns.append(column)
-    return pa.table(columns, schema=table.schema), wrong
+def sound(rows: pa.Table) -> pa.Table:
+    """What cannot be is no result, whoever wrote it: such a row counts as failed, and says why."""
+    rows, wrong = _checked(_with_lengths(rows))
+    needed = {name: rows[name].to_pylist() for name in _OF_A_RESULT if name in rows.column_names}
+    cells = {name: rows[name].to_pylist() for name in CHECKED}
+    for row, status in enumerate(cells["status"]):
+        lacks = [name for name, values in needed.items() if values[row] is None]
+        if status not in _STATUSES:
+            wrong.setdefault(row, f"status={status}")
+        elif status == Status.ok and lacks:
+            wrong.setdefault(row, f"{lacks[0]}=null")
+        elif status == Status.ok and not cells["latencies_s"][row]:
+            cells["latencies_s"][row] = [cells["latency_s"][row]]
+    for row, cell in wrong.items():
+        cells["error"][row] = f"the row says {cells['status'][row]}, and {cell} cannot be"
+        cells["status"][row] = str(Status.failed)
+    for name, values in cells.items():
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), pa.array(values, rows.schema.field(name).type))
+    return rows
 
 
 def json_object(text: object) -> dict[str, Any]:
@@ -68,6 +79,37 @@ def json_value(text: object, *keys: str) -> Any:
 def showable(text: str) -> str:
     """Text from elsewhere, such as a file's name, so that it does nothing to a terminal."""
     return _cut(_plain(text), _LONGEST)
+
+
+def _with_lengths(rows: pa.Table) -> pa.Table:
+    """Where a length or the batch size has no column, the config has it."""
+    for name in _LENGTHS if "config" in rows.column_names else ():
+        if name not in rows.column_names:
+            continue
+        cells = rows[name].to_pylist()
+        for row in [row for row, value in enumerate(cells) if value is None]:
+            told = json_object(rows["config"][row].as_py()).get(name)
+            cells[row] = told if type(told) is int and 0 < told < 2**31 else None
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), pa.array(cells, rows.schema.field(name).type))
+    return rows
+
+
+def _checked(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
+    """The table with null for each number that cannot be and with texts that can be shown; and by row what could not be."""
+    wrong: dict[int, str] = {}
+    columns = []
+    for name, chunks in zip(table.column_names, table.columns, strict=True):
+        column = chunks.combine_chunks()
+        if _holds(column.type, pa.types.is_string):
+            column = _legible(name, column)
+        elif _holds(column.type, pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp):
+            numbers = _as_numbers(column)
+            bad = _impossible(numbers, *_RANGES.get(name, (0, math.inf)))
+            for row in bad:
+                wrong.setdefault(row, f"{name}={_cut(str(numbers[row]), 40)}")
+            column = _without(column if pa.types.is_timestamp(column.type) else numbers, bad)
+        columns.append(column)
+    return pa.table(columns, schema=table.schema), wrong
 
 
 def _holds(kind: pa.DataType, *kinds: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.cells import checked, json_object, showable
+from bench.cells import CHECKED, showable, sound
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
 from bench.files import refuse_links
 from bench.status import Status as Status  # whoever reads rows asks for it here
@@ -144,6 +144,9 @@ class Skipped:
     name: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{showable(self.name)}: {showable(self.reason)}"
+
 
 @dataclass(frozen=True)
 class Store:
@@ -182,17 +185,17 @@ class Store:
         A row with a cell that cannot be counts as failed, and its error says why.
         """
         schema = _schema_of(SCHEMA.names if columns is None else columns)
-        rows, skipped = self._read_whole(_schema_of([*schema.names, *_IDENTITY, *_CHECKED]))
-        return _sound(rows).select(schema.names), skipped
+        rows, skipped = self._read_whole(_schema_of([*schema.names, *_IDENTITY, *CHECKED]))
+        return sound(rows).select(schema.names), skipped
 
     def table(self, columns: list[str] | None = None, tell: Callable[[str], None] | None = None) -> pa.Table:
         """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
         rows, skipped = self.read(columns)
         if not len(rows):
-            raise NoRows(self.folder, [f"{file.name}: {file.reason}" for file in skipped])
+            raise NoRows(self.folder, [str(file) for file in skipped])
         if tell:
             for file in skipped:
-                tell(f"skipped {self.rows_folder}/{file.name}: {file.reason}")
+                tell(f"skipped {self.rows_folder}/{file}")
         return rows
 
     def rows(self, columns: list[str] | None = None) -> list[Row]:
@@ -206,7 +209,7 @@ class Store:
     def rows_in(self, names: Iterable[str]) -> list[Row]:
         """The rows of these files, in the order of their names."""
         tables, _ = _read_files([self.rows_folder / name for name in sorted(names)], SCHEMA)
-        return list(_sound(pa.concat_tables([SCHEMA.empty_table(), *tables])).to_pylist())
+        return list(sound(pa.concat_tables([SCHEMA.empty_table(), *tables])).to_pylist())
 
     def compact(self) -> None:
         """Merge all files into one: ten thousand small files take half a minute to read, one takes a moment.
@@ -252,11 +255,6 @@ class Store:
 
 # What tells one row from all others.
 _IDENTITY = ("started_at", "point_id", "config_id", "round", "host")
-# What decides whether a row can be what it says.
-_CHECKED = ("status", "error", "latency_s", "latencies_s")
-# What every result has; where a length or the batch size has no column, its config has it.
-_LENGTHS = ("batch_size", "input_tokens", "output_tokens")
-_OF_A_RESULT = ("point_id", "round", "started_at", *_LENGTHS, "latency_s")
 
 
 def read_file(file: Path, columns: list[str]) -> pa.Table:
@@ -266,43 +264,6 @@ def read_file(file: Path, columns: list[str]) -> pa.Table:
 
 def _schema_of(columns: Iterable[str]) -> pa.Schema:
     return pa.schema([SCHEMA.field(name) for name in dict.fromkeys(columns)])
-
-
-def _sound(rows: pa.Table) -> pa.Table:
-    """What cannot be is no result, whoever wrote it: such a row counts as failed, and says why."""
-    rows, wrong = checked(_with_lengths(rows))
-    needed = {name: rows[name].to_pylist() for name in _OF_A_RESULT if name in rows.column_names}
-    cells = {name: rows[name].to_pylist() for name in _CHECKED}
-    for row, status in enumerate(cells["status"]):
-        lacks = [name for name, values in needed.items() if values[row] is None]
-        if status not in _STATUSES:
-            wrong.setdefault(row, f"status={status}")
-        elif status == Status.ok and lacks:
-            wrong.setdefault(row, f"{lacks[0]}=null")
-        elif status == Status.ok and not cells["latencies_s"][row]:
-            cells["latencies_s"][row] = [cells["latency_s"][row]]
-    for row, cell in wrong.items():
-        cells["error"][row] = f"the row says {cells['status'][row]}, and {cell} cannot be"
-        cells["status"][row] = str(Status.failed)
-    for name, values in cells.items():
-        rows = rows.set_column(rows.column_names.index(name), SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
-    return rows
-
-
-_STATUSES = frozenset(map(str, Status))
-
-
-def _with_lengths(rows: pa.Table) -> pa.Table:
-    """Where a length or the batch size has no column, the config has it."""
-    for name in _LENGTHS if "config" in rows.column_names else ():
-        if name not in rows.column_names:
-            continue
-        cells = rows[name].to_pylist()
-        for row in [row for row, value in enumerate(cells) if value is None]:
-            told = json_object(rows["config"][row].as_py()).get(name)
-            cells[row] = told if type(told) is int and 0 < told < 2**31 else None
-        rows = rows.set_column(rows.column_names.index(name), SCHEMA.field(name), pa.array(cells, SCHEMA.field(name).type))
-    return rows
 
 
 def _unique(rows: pa.Table) -> pa.Table:
@@ -339,7 +300,7 @@ def _read_files(files: Iterable[Path], schema: pa.Schema) -> tuple[list[pa.Table
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
-            skipped.append(Skipped(showable(file.name), showable(str(error).partition("\n")[0])))
+            skipped.append(Skipped(file.name, str(error).partition("\n")[0]))
     return tables, skipped
 
 
