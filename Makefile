@@ -8,12 +8,14 @@ RUN := $(BIN)/python -m
 # DECODE=sampled measures long generations by windows of steps: docs/method.md.
 SWEEPS := $(filter-out demo %-small,$(basename $(notdir $(wildcard sweeps/*.yaml))))
 
+FUZZ := $(wildcard tests/test_fuzz*.py)
+
 # Engines that want an environment of their own; where the host has a GPU, its build is taken where there is one.
 ENGINES ?= vllm llama_cpp openvino
 ENGINES_FOLDER := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-bench-sweep/engines
 GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 
-.PHONY: help engines demo test check perf chaos gpu extras fuzz families clean mpt published $(SWEEPS)
+.PHONY: help engines demo test check perf chaos gpu extras fuzz $(FUZZ) families clean mpt published $(SWEEPS)
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,8 +49,10 @@ engines: $(ENGINES:%=engine-%) ## an environment for vLLM, llama.cpp and OpenVIN
 
 FUZZ_EXAMPLES ?= 10000
 FUZZ_SEED ?= 0
-fuzz: $(VENV)/.test ## odd command lines, files, folders of rows and arguments of every command, 10,000 of each
-	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest tests/test_fuzz*.py --hypothesis-seed=$(FUZZ_SEED)
+fuzz: $(FUZZ) ## odd command lines, files, folders of rows and arguments of every command, 10,000 of each; -j3 for all at once
+
+$(FUZZ): $(VENV)/.test
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest -q $@ --hypothesis-seed=$(FUZZ_SEED)
 
 families: $(VENV)/.test ## a tiny model of every causal family of transformers, run without a tokenizer
 	$(RUN) tests.families

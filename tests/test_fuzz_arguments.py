@@ -86,6 +86,7 @@ REPORT = command_line(
     *(option("--x", columns), option("--y", columns), option("--line", columns), option("--line", columns, columns)),
     *(option("--facet", columns), option("--facet", columns, columns), option("--facet", columns, columns, columns)),
     *(option("--where", st.sampled_from(CONDITIONS) | odd), option("--out", paths), option("--format", st.just("markdown") | odd)),
+    *[st.just(["--format", "markdown"])] * 6,  # drawing takes seconds
     *(option(name) for name in ("--all", "--compare", "--published", "--nonsense")),
 )
 COMPARE = command_line(

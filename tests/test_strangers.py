@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from bench import compare, convert, report, sweep
+from bench.analysis.charts import save, standard_sketches
+from bench.analysis.page import write_page
+from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError, InvalidSetting
 from bench.importers import with_sweep_from_file
-from bench.results import Store
+from bench.results import COLUMNS, Row, Store
 from tests import synthetic
 from tests.fuzzing import ends_well
+from tests.test_html import Cells
 from tests.test_importers import FOUNDRY, PACE
+
+EVIL = [
+    *('"><img src=x onerror=alert(1)>', "</script><script>alert(1)</script>", "javascript:alert(1)", "' onmouseover='alert(1)", "{{7*7}}"),
+    *("../../../evil", "/evil", "\x1b[2J\x1b]0;evil\x07", "\u202egnp.exe", "$\\frac{x}$", "=cmd|' /C calc'!A0", "[/b]", "x" * 10**5),
+]
+TEXTS = [name for name, kind, _ in COLUMNS if kind == pa.string() and name not in ("point_id", "config_id", "status")]
 
 
 def everything_in(folder: Path) -> dict[Path, bytes | None]:
@@ -95,6 +108,35 @@ def test_a_row_that_is_a_link_is_not_read(theirs: Path, tmp_path: Path, target: 
     assert code == 0
     assert "link.parquet: a link, a folder or a device" in printed
     assert "root:" not in printed
+
+
+def evil_rows() -> list[Row]:
+    """Every text of every row says something evil, and so does every text in its config."""
+    rows = synthetic.sweep(model=EVIL, output_tokens=[11], batch_size=[1], most_tokens=1000)
+    groups = [{group: {"name": evil, evil[:99]: evil} for group in ("model", "framework", "hardware", "data")} for evil in EVIL]
+    return [
+        {**row, **dict.fromkeys(TEXTS, evil), "name": "x", "noise": [evil], "noisy": True, "suspect": [evil], "config": json.dumps(group)}
+        for row, evil, group in zip(rows, EVIL, groups, strict=True)
+    ]
+
+
+def test_hostile_rows_are_inert_in_a_terminal_and_a_page_and_their_pictures_stay_in_their_folder(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path / "theirs", evil_rows())
+    code, printed = ends_well(report.main, folder, "--format", "markdown")
+    assert (code, len(printed) < 50_000) == (0, True)
+    assert not set("\x1b\x07\u202e") & set(printed)
+    settings = pool_rounds(jobs := read_jobs([folder]))
+    page = write_page(jobs, settings, folder / "report.html").read_text()
+    tags = Cells(page).tags
+    assert (tags.count("script"), tags.count("img"), tags.count("a")) == (2, 0, 0)
+    assert "default-src 'none'" in unescape(page)
+    before = set(tmp_path.iterdir())
+    for sketch in standard_sketches(settings)[:: len(EVIL)]:
+        name = sketch().chart.name
+        assert re.fullmatch(r"[\w.-]{1,150}", name)
+        save([sketch()], folder / "charts")
+        assert "<img" not in (folder / "charts" / f"{name}.svg").read_text()
+    assert set(tmp_path.iterdir()) == before
 
 
 def files_that_ask_for_their_code(tmp_path: Path) -> list[Path]:

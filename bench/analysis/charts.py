@@ -175,6 +175,8 @@ def own_picture(
 def _selected(settings: pd.DataFrame, x: str, y: str, where: str | None) -> pd.DataFrame:
     try:
         frame = settings.query(where) if where else settings
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError("it is a place, and no condition")
     except Exception as error:  # pandas lets through whatever its parsers and the expression itself raise
         problem = f"{error}; write it like \"batch_size >= 8 and framework == 'hf'\", a name with a dot between `backticks`"
         raise InvalidSetting("--where", where, problem) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +40,7 @@ class OwnConfigs(SearchPathPlugin):  # type: ignore[misc]
             add("current-folder", f"file://{own}")
 
 
+@cache  # it takes an eighth of the time of a composition
 def register() -> None:
     """Tell Hydra the types, so that an unknown key or a wrong type stops before anything runs."""
     Plugins.instance().register(OwnConfigs)
