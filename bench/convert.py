@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ What cannot be carried over is listed, and stands in the new file as comments.""
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
-        if options.path.is_dir():
+        if os.path.isdir(options.path):
             _export(options.path, options.to or "csv", options.out)
         else:
             _convert(options.path, options.to, options.out)
@@ -49,7 +50,7 @@ def _convert(file: Path, to: str | None, out: Path | None) -> None:
         raise InvalidSetting("--to", to, f"exports a folder of results, and {file} is none; leave it out to convert a configuration")
     sweep = convert(file, out.stem if out else None)
     target, text = out or OWN_SWEEPS / f"{sweep.name}.yaml", sweep.as_yaml()
-    if target.exists() and target.read_text() != text:
+    if os.path.exists(target) and target.read_text() != text:
         raise InvalidSetting("--out", target, "is there already, with other content; delete it, or name another file")
     _write(target, text)
     points = _points_in(target)

@@ -227,6 +227,8 @@ class Store:
                 file.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
+        if not os.path.isdir(self.rows_folder):  # which takes any name
+            return []
         return sorted(self.rows_folder.glob("[!.]*.parquet"))
 
     def _read_whole(self, schema: pa.Schema) -> tuple[pa.Table, list[Skipped]]:

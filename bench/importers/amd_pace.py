@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def _take_model(reader: Reader, sweep: NamedSweep) -> None:
     # A draft's guesses only come true for the model that it was trained with.
     pretrained = reader.has("model_args.spec_config.model_name")
     path = reader.need("model_args.model_name")
-    known = None if Path(path).exists() else known_models.by_hub_name(path)
+    known = None if os.path.exists(path) else known_models.by_hub_name(path)
     if known and not pretrained:
         sweep.choices["model"] = known.option
         sweep.notes.append(

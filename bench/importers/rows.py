@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -29,7 +30,7 @@ Point = dict[str, Any]  # dotted keys of the root, and a whole mapping for each 
 
 
 def are_rows(path: Path) -> bool:
-    return path.is_dir() or path.suffix == ".parquet"
+    return os.path.isdir(path) or path.suffix == ".parquet"
 
 
 def convert(path: Path, folder: Path) -> NamedSweep:
@@ -37,7 +38,7 @@ def convert(path: Path, folder: Path) -> NamedSweep:
 
     Raises NoRows, and InvalidSetting where no row says how it was made.
     """
-    home = path if path.is_dir() else path.with_suffix("")
+    home = path if os.path.isdir(path) else path.with_suffix("")
     home = home.parent if home.name == "rows" else home
     sweep = NamedSweep(file_name(f"{home.resolve().name}-here"), f"the rows in {path.name}")
     points = list(_points(_rows(path, home), sweep))
@@ -64,7 +65,7 @@ def convert(path: Path, folder: Path) -> NamedSweep:
 
 
 def _rows(path: Path, home: Path) -> list[Row]:
-    if path.is_dir():
+    if os.path.isdir(path):
         return list(Store(home).table(_COLUMNS).to_pylist())
     try:
         return list(read_file(path.resolve(), _COLUMNS).to_pylist())
