@@ -36,23 +36,24 @@ _ODD_IN_JSON = re.compile(rf'\\u(00[01789]|20[26]|d[89a-f])|[{_UNSHOWABLE}]|"[^"
 
 
 def sound(rows: pa.Table) -> pa.Table:
-    """What cannot be is no result, whoever wrote it: such a row counts as failed, and says why."""
+    """What cannot be is no result, whoever wrote it: such a row counts as failed, and says why. A result without its repeats is one."""
     rows, wrong = _checked(_with_lengths(rows))
-    needed = {name: rows[name].to_pylist() for name in _OF_A_RESULT if name in rows.column_names}
-    cells = {name: rows[name].to_pylist() for name in CHECKED}
+    needed = {name: rows[name].to_pylist() for name in _OF_A_RESULT if name in rows.column_names and rows[name].null_count}
+    repeats = pc.fill_null(pc.list_value_length(rows["latencies_s"]), 0).to_pylist()
+    cells = {name: rows[name].to_pylist() for name in CHECKED[: None if 0 in repeats else 2]}
     for row, status in enumerate(cells["status"]):
-        lacks = [name for name, values in needed.items() if values[row] is None]
+        lacks = next((name for name, values in needed.items() if values[row] is None), None)
         if status not in _STATUSES:
             wrong.setdefault(row, f"status={status}")
         elif status == Status.ok and lacks:
-            wrong.setdefault(row, f"{lacks[0]}=null")
-        elif status == Status.ok and not cells["latencies_s"][row]:
+            wrong.setdefault(row, f"{lacks}=null")
+        elif status == Status.ok and not repeats[row]:
             cells["latencies_s"][row] = [cells["latency_s"][row]]
     for row, cell in wrong.items():
         cells["error"][row] = f"the row says {cells['status'][row]}, and {cell} cannot be"
         cells["status"][row] = str(Status.failed)
-    for name, values in cells.items():
-        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), pa.array(values, rows.schema.field(name).type))
+    for name, values in cells.items() if wrong or 0 in repeats else ():
+        rows = _with(rows, name, values)
     return rows
 
 
@@ -83,15 +84,22 @@ def showable(text: str) -> str:
 
 def _with_lengths(rows: pa.Table) -> pa.Table:
     """Where a length or the batch size has no column, the config has it."""
-    for name in _LENGTHS if "config" in rows.column_names else ():
-        if name not in rows.column_names:
+    known = set(rows.column_names)
+    for name in _LENGTHS:
+        if not {name, "config"} <= known or not rows[name].null_count:
             continue
         cells = rows[name].to_pylist()
         for row in [row for row, value in enumerate(cells) if value is None]:
             told = json_object(rows["config"][row].as_py()).get(name)
             cells[row] = told if type(told) is int and 0 < told < 2**31 else None
-        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), pa.array(cells, rows.schema.field(name).type))
+        rows = _with(rows, name, cells)
     return rows
+
+
+def _with(rows: pa.Table, name: str, cells: list[Any]) -> pa.Table:
+    """The table with these in place of a column's cells."""
+    field = rows.schema.field(name)
+    return rows.set_column(rows.column_names.index(name), field, pa.array(cells, field.type))
 
 
 def _checked(table: pa.Table) -> tuple[pa.Table, dict[int, str]]:
