@@ -213,9 +213,20 @@ def _both_ways(errors: Sequence[float], rounds: int = 4) -> list[Row]:
 
 def test_the_end_of_a_sweep_tells_signed_errors_beside_what_measuring_twice_gives(tmp_path: Path) -> None:
     jobs = read_jobs([synthetic.write(tmp_path, _both_ways([0.01, -0.02, 0.015]))], settle=False)
-    [errors, twice] = sampling.in_words(sampling.holdout(jobs), 4)
+    [errors, twice, sampled_twice] = sampling.in_words(sampling.holdout(jobs), 4)
     assert errors == ("Sampled against measured, 3 points in 4 rounds: median +1.0 %, 90 % of the points within 1.9 %, largest -2.0 %")
     assert twice.startswith("The same measured twice: median +0.0 %")
+    assert sampled_twice.startswith("The same sampled twice: median +0.0 %")
+
+
+def test_what_a_host_did_to_the_windows_of_a_line_shows_in_sampling_it_twice(tmp_path: Path) -> None:
+    rows = _both_ways([0.01, 0.01])
+    for row in rows:
+        if row["source"] == "sampled" and row["round"] % 2:
+            row["latency_s"] *= 1.1
+    found = sampling.holdout(read_jobs([synthetic.write(tmp_path, rows)], settle=False))
+    assert found.sampled_twice is not None and found.sampled_twice.median == pytest.approx(1 / 1.1 - 1)
+    assert found.twice is not None and found.twice.median == 0
 
 
 def test_an_error_above_three_percent_says_what_to_do_and_one_round_says_that_it_is_one(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ class Holdout:
     """What the points show that were measured both ways."""
 
     errors: Errors | None  # None: no point has a result of both kinds in one round
-    twice: Errors | None  # the same measurement twice; None: one round
+    twice: Errors | None  # the same measured twice; None: one round
+    sampled_twice: Errors | None  # the points of a line share their windows, and what the host did meanwhile
     rounds: int  # of the point that has most of them
 
     @property
@@ -48,9 +49,14 @@ def holdout(jobs: pd.DataFrame) -> Holdout:
     both = rounds.dropna()
     off = (both[SAMPLED] / both[MEASURED] - 1).groupby(_POINT, dropna=False)
     held_out = rounds.groupby(_POINT, dropna=False).transform("count").gt(0).all(axis="columns")
-    in_full = rounds.loc[held_out, MEASURED].dropna().groupby(_POINT, dropna=False)
-    twice = in_full.agg(lambda latencies_s: latencies_s.iloc[::2].median() / latencies_s.iloc[1::2].median() - 1)
-    return Holdout(_errors(off.median()), _errors(twice.dropna()), int(off.size().max()) if len(both) else 0)
+    twice, sampled_twice = (_halves(rounds.loc[held_out, source]) for source in (MEASURED, SAMPLED))
+    return Holdout(_errors(off.median()), twice, sampled_twice, int(off.size().max()) if len(both) else 0)
+
+
+def _halves(latencies_s: pd.Series) -> Errors | None:
+    """Odd rounds against even ones, for each point that has several."""
+    points = latencies_s.dropna().groupby(_POINT, dropna=False)
+    return _errors(points.agg(lambda rounds_s: rounds_s.iloc[::2].median() / rounds_s.iloc[1::2].median() - 1).dropna())
 
 
 def _errors(of_points: pd.Series) -> Errors | None:
@@ -66,8 +72,9 @@ def in_words(found: Holdout, sampled: int) -> list[str]:
     count = found.errors.points
     points, rounds = (f"{number} {what}{'s' if number > 1 else ''}" for number, what in ((count, "point"), (found.rounds, "round")))
     lines = [f"Sampled against measured, {points} in {rounds}: {found.errors}"]
-    if found.twice is not None:
-        lines.append(f"The same measured twice: {found.twice}")
+    lines += [
+        f"The same {how} twice: {errors}" for how, errors in ((MEASURED, found.twice), (SAMPLED, found.sampled_twice)) if errors is not None
+    ]
     if found.rounds == 1:
         lines.append("One round: the error is that of one measurement, and what measuring twice gives is not known; set rounds=5")
     if found.is_bad:
