@@ -139,9 +139,14 @@ class FrameworkConfig:
         return None
 
     @property
+    def has_draft(self) -> bool:
+        """Whether a smaller model, or a guess, proposes tokens: how many are accepted depends on the weights."""
+        return False
+
+    @property
     def one_token_a_step(self) -> bool:
         """Whether on_step is called once for each token: with a draft, nobody knows beforehand how many a step brings."""
-        return True
+        return not self.has_draft
 
     def cache_segment(self, total_tokens: int) -> int:
         """Tokens by which the KV cache of a sequence of this final length grows at a time: all of them where it is allocated whole."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.config import FrameworkConfig, GenerationConfig, RunConfig
-from bench.errors import InvalidSetting, MissingEngine, Unsupported
+from bench.errors import InvalidSetting, MissingEngine, Unavailable, Unsupported
 from bench.frameworks import environments, llama_cpp, make_framework, openvino, settings_by_name
 from bench.frameworks.failure import JobLost
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
@@ -149,11 +149,33 @@ def test_vllm_reads_prompts_in_chunks_where_it_is_told_to_and_refuses_what_its_c
     assert lost.value.status is Status.oom
 
 
+@needs("vllm")
+@pytest.mark.parametrize(
+    ("settings_values", "family", "status", "told"),
+    [
+        ({"kv_cache_gb": 1e-6}, LLAMA, Status.oom, r"set framework\.kv_cache_gb between what one sequence needs and what the host has"),
+        ({}, {"model_type": "mpt", "d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 512}, Status.unsupported, "MptForCausalLM"),
+    ],
+)
+def test_what_vllm_refuses_is_told_in_its_own_words(
+    settings_values: dict[str, Any], family: dict[str, Any], status: Status, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**family, "hidden_size": 128} if family is LLAMA else family
+    with pytest.raises(JobLost, match=told) as lost:
+        in_worker(point(settings("vllm", enforce_eager=True, **settings_values), model), tmp_path, monkeypatch)
+    assert lost.value.status is status
+    assert "\n" not in lost.value.error
+
+
 def test_a_search_that_an_engine_lacks_is_refused_before_it_is_asked() -> None:
     for engine in CLAIMS:
-        run = point(settings(engine), generation=GenerationConfig(num_beams=2))
-        with pytest.raises(Unsupported, match="use generation=greedy"):
-            make_framework(run).prepare(run)
+        for search, told in (
+            (GenerationConfig(num_beams=2), "has no beam search"),
+            (GenerationConfig(use_cache=False), "keeps a KV cache"),
+        ):
+            run = point(settings(engine), generation=search)
+            with pytest.raises(Unsupported, match=f"framework={engine} .*{told}"):
+                make_framework(run).prepare(run)
 
 
 @needs("llama_cpp")
@@ -178,6 +200,11 @@ def test_a_file_that_is_no_gguf_says_so(content: bytes, tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(Unsupported, match=r"model\.path=.*model\.gguf"):
         gguf_header.architecture(str(file))
+
+
+def test_a_gguf_file_that_is_not_there_yet_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"model\.path=.*No such file or directory\); name a file that is there"):
+        gguf_header.architecture(str(tmp_path / "model.gguf"))
 
 
 def test_an_engine_that_is_nowhere_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

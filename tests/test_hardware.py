@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from bench import hardware
-from bench.config import ModelConfig, RunConfig
+from bench.config import ModelConfig, RunConfig, Weights
 from bench.frameworks.fake import Settings as FakeSettings
 from bench.frameworks.hf import Settings
 from bench.host import ceilings, machine
 from bench.host.ceilings import CeilingKeeper, DeviceCeilings, HostCeilings, NoCeilings
-from bench.measure.limits import limits, routing_marks
+from bench.measure.limits import draft_marks, limits, routing_marks
 from bench.measure.point import Measurement
 from bench.roofline import prefill_flops, shape_of
 from tests.nvml import fake_nvml
@@ -177,3 +177,10 @@ def test_provenance_tells_what_explains_a_number() -> None:
 def test_lopsided_experts_are_remarked(share: float | None, flagged: bool) -> None:
     measurement = replace(seen(1.0), shape=shape_of(QWEN_MOE), engine={"busiest_expert": share})
     assert bool(routing_marks(measurement)) is flagged
+
+
+def test_a_draft_that_guesses_what_random_weights_say_is_remarked() -> None:
+    drafted = replace(run(), framework=Settings(name="hf", draft="some-draft"))
+    trained = replace(drafted, model=replace(drafted.model, weights=Weights.pretrained, path="some-model"))
+    assert "says nothing of trained ones" in draft_marks(drafted)[0]
+    assert draft_marks(trained) == draft_marks(run()) == []

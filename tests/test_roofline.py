@@ -163,7 +163,7 @@ def test_counted_parameters_tell_whether_a_family_that_nobody_listed_has_gates(f
 
     small = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 192, "vocab_size": 512, "max_position_embeddings": 16}
     config = AutoConfig.for_model(family, **small, num_attention_heads=4, num_key_value_heads=4, pad_token_id=0)
-    found = models.shape_from(config, models.count_on_meta(config))
+    found = models.counted_shape(config)
     assert found is not None
     assert found.doubt is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from bench.config import DataConfig, PromptSource, RunConfig
 from bench.data import embedded_tokenizer
-from bench.errors import InvalidSetting
+from bench.errors import InvalidSetting, Unavailable
 from bench.measure.workload import BenchMarkDataGenerator, prompts_for, prose
 from tests.conftest import TINY, fake_run
 
@@ -97,3 +98,10 @@ def test_the_generator_goes_on_for_ever_with_batches_for_generate() -> None:
     assert not batches[0]["input_ids"].equal(batches[1]["input_ids"])
     random = BenchMarkDataGenerator(embedded_tokenizer(), input_tokens=16, batch_size=3, use_real_data=False)
     assert next(random)["input_ids"].equal(next(random)["input_ids"])
+
+
+def test_an_environment_without_datasets_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    run = replace(fake_run(), data=DataConfig(source=PromptSource.dataset, path=str(tmp_path / "texts.txt")))
+    with pytest.raises(Unavailable, match=r"lacks; pip install it there, or use data=prose"):
+        prompts_for(run)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import RunConfig
+from bench.errors import Unsupported
 from bench.roofline import ModelShape
 
 Tokens = NDArray[np.int64]
@@ -44,3 +45,12 @@ class Framework(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What the engine really uses, for the row: version, device, attention implementation, ..."""
+
+
+def refuse_beams(run: RunConfig) -> None:
+    """For engines that follow one sequence per prompt and always keep a KV cache. Raises Unsupported for anything else."""
+    engine, search = f"framework={run.framework.name}", run.generation
+    if search.num_beams > 1:
+        raise Unsupported(f"generation.num_beams={search.num_beams}, but {engine} has no beam search; use generation=greedy or sample")
+    if not search.use_cache:
+        raise Unsupported(f"generation.use_cache=false, but {engine} always keeps a KV cache; leave it out")

@@ -88,7 +88,7 @@ class Shard:
 
         self._model = shards.load(self._run, self._device, self._settings.tp)
         config = models.config_of(self._run.model)
-        return models.shape_from(config, models.count_on_meta(config))
+        return models.counted_shape(config)
 
     def prepare(self, run: RunConfig) -> None:
         import torch

@@ -34,7 +34,7 @@ class JobLost(Exception):
 def of_exception(error: BaseException) -> JobLost:
     if isinstance(error, JobLost):
         return error
-    told = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    told = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}".rstrip(": ")
     return JobLost(_status(error), told)
 
 

@@ -61,8 +61,8 @@ class Settings(FrameworkConfig):
         return "torch", "transformers", *(name for name, is_used in used.items() if is_used)
 
     @property
-    def one_token_a_step(self) -> bool:
-        return not self.draft
+    def has_draft(self) -> bool:
+        return bool(self.draft)
 
     def cache_segment(self, total_tokens: int) -> int:
         return total_tokens if self.cache is Cache.static else 1

@@ -16,7 +16,7 @@ import numpy as np
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.llama_interface import LlamaBatch, listen, sampler
 from bench.frameworks.transformers import gguf_header, models, saved, to_gguf
 from bench.host import machine
@@ -24,6 +24,7 @@ from bench.roofline import ModelShape, shape_of
 
 _GGML_TYPES = {"F32": 0, "F16": 1, "Q8_0": 8, "BF16": 30}  # ggml.h
 _CELLS = 256  # llama.cpp rounds the context of a sequence up to a multiple of it
+_INSTEAD = "change what it names, or use framework=hf"
 _NO_SLOT = 1  # what llama_decode returns where its KV cache is full
 
 
@@ -86,7 +87,7 @@ class LlamaCpp:
         options.n_gpu_layers = self._gpu_layers = self._layers_on_gpu()
         self._model = self._lib.llama_model_load_from_file(str(file).encode(), options)
         if not self._model:
-            self._refuse(f"llama.cpp cannot load {file}")
+            self._refuse(f"llama.cpp cannot load {file}", "name another file" if gguf_header.is_gguf(self._run.model.path) else _INSTEAD)
         self._vocab_size = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(self._model))
         n_params, stored = (getattr(self._lib, f"llama_model_{what}")(self._model) for what in ("n_params", "size"))
         quantized = self._settings.quantization is not Quantization.none or gguf_header.is_gguf(self._run.model.path)
@@ -94,8 +95,7 @@ class LlamaCpp:
 
     def prepare(self, run: RunConfig) -> None:
         """A new context for each point, since its cache has a fixed size: milliseconds, and the model stays loaded."""
-        if run.generation.num_beams > 1 or not run.generation.use_cache:
-            raise Unsupported("framework=llama_cpp has no beam search, and always keeps a KV cache; use generation=greedy or sample")
+        refuse_beams(run)
         self._free()
         lib, threads = self._lib, run.hardware.threads or len(os.sched_getaffinity(0))
         options = lib.llama_context_default_params()
@@ -166,7 +166,7 @@ class LlamaCpp:
             name, what = f"{config.model_type}-{{}}-{quantization}.gguf", {**what, "by": version("llama-cpp-python")}
             plain = file
             file = saved.made_once("gguf", name, what, lambda path: self._quantize(plain, path))
-        return file, models.shape_from(config, models.count_on_meta(config))
+        return file, models.counted_shape(config)
 
     def _quantize(self, plain: Path, path: Path) -> None:
         options = self._lib.llama_model_quantize_default_params()
@@ -185,12 +185,12 @@ class LlamaCpp:
         everything = 1 << 16
         return 0 if wanted is Device.cpu or not has_gpu else everything if self._settings.gpu_layers is None else self._settings.gpu_layers
 
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, problem: str, remedy: str = _INSTEAD) -> None:
         """Raise MemoryError or Unsupported, with what the library said last."""
         said = "; ".join(self._said) or "it does not say why"
         if any(word in said for word in ("failed to allocate", "out of memory", "failed to create memory")):
             raise MemoryError(f"{problem}: {said}")
-        raise Unsupported(f"{problem}: {said}; change what it names, or use framework=hf")
+        raise Unsupported(f"{problem}: {said}; {remedy}")
 
     def _free(self) -> None:
         if self._context:

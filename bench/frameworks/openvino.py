@@ -13,7 +13,7 @@ import numpy as np
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported
 from bench.frameworks import environments
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.transformers import models, saved
 from bench.roofline import ModelShape
 
@@ -74,7 +74,6 @@ class OpenVino:
         if _CAPABILITIES[model.dtype] not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unsupported(f"model.dtype={model.dtype}, but OpenVINO does not compute in it on this CPU; use model.dtype=fp32")
         models.quiet()
-        config = models.config_of(model)
         self._folder = self._exported()
         self._precision = _PRECISIONS[model.dtype]
         self._properties = {
@@ -84,15 +83,14 @@ class OpenVino:
             **({"INFERENCE_NUM_THREADS": str(self._run.hardware.threads)} if self._run.hardware.threads else {}),
         }
         self._pipeline = self._start()
-        shape = models.shape_from(config, models.count_on_meta(config))
+        shape = models.counted_shape(models.config_of(model))
         return shape and replace(shape, bytes_per_weight=self._settings.bytes_per_weight)
 
     def prepare(self, run: RunConfig) -> None:
-        search = run.generation
-        if search.num_beams > 1 or not search.use_cache:
-            raise Unsupported("framework=openvino runs no beams here, and always keeps a KV cache; use generation=greedy or sample")
+        refuse_beams(run)
         from openvino_genai import GenerationConfig
 
+        search = run.generation
         asked = GenerationConfig(max_new_tokens=run.output_tokens, ignore_eos=True, do_sample=search.do_sample, rng_seed=run.seed)
         asked.set_eos_token_id(0)  # it wants one, to ignore it
         if search.do_sample:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, MissingExtra, Unsupported
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.transformers import models, saved
 from bench.frameworks.transformers.generate import StepStreamer
 from bench.host import machine
@@ -55,8 +55,8 @@ class Settings(FrameworkConfig):
         return "torch", "transformers", "amd-pace"
 
     @property
-    def one_token_a_step(self) -> bool:
-        return not self.spec_config.model_name
+    def has_draft(self) -> bool:
+        return bool(self.spec_config.model_name)
 
     def cache_segment(self, total_tokens: int) -> int:
         """BMC cuts the final length into about as many segments as each has tokens (pace/llm/attention/contiguous/cache.py)."""
@@ -64,7 +64,7 @@ class Settings(FrameworkConfig):
 
     @property
     def reads_every_weight(self) -> bool:
-        return not self.spec_config.model_name
+        return not self.has_draft
 
     def check(self, run: RunConfig) -> None:
         for operator, backend in self.llm_operators.items():
@@ -93,7 +93,7 @@ class Pace:
         models.quiet()
         models.use_threads(self._run.hardware)
         config = models.config_of(self._run.model)
-        shape = models.shape_from(config, models.count_on_meta(config))
+        shape = models.counted_shape(config)
         _refuse_model(models.class_name(config), config)
         self._llm = self._load(saved.folder_of(self._run.model, self._run.seed))
         return shape
@@ -102,12 +102,8 @@ class Pace:
         """Raises Unsupported for a search that PACE would silently replace by another one."""
         import torch
 
-        search = run.generation
-        if search.num_beams > 1:
-            raise Unsupported(f"generation.num_beams={search.num_beams}, but PACE has no beam search; use generation=greedy")
-        if not search.use_cache:
-            raise Unsupported("generation.use_cache=false, but PACE always keeps a KV cache; leave it true")
-        if self._settings.spec_config.model_name and (run.batch_size > 1 or search.do_sample):
+        refuse_beams(run)
+        if self._settings.spec_config.model_name and (run.batch_size > 1 or run.generation.do_sample):
             raise Unsupported(
                 "PACE speculates for batch_size=1 with greedy search only; set both, or unset framework.spec_config.model_name"
             )

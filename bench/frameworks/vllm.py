@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional
 from bench.config import Abilities, Device, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
-from bench.frameworks.base import OnStep, Tokens
+from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.request_loop import Room, Served, most_prefill_steps, serve
 from bench.frameworks.transformers import models, saved
 from bench.host import machine
@@ -57,17 +57,14 @@ class Vllm:
         models.quiet()
         models.use_threads(self._run.hardware)  # before vLLM makes torch.set_num_threads do nothing
         self._device = _device(self._run.hardware.device)
-        config = models.config_of(self._run.model)
-        self._shape = models.shape_from(config, models.count_on_meta(config))
+        self._shape = models.counted_shape(models.config_of(self._run.model))
         self._folder = str(saved.folder_of(self._run.model, self._run.seed))
         self._start()
         return self._shape
 
     def prepare(self, run: RunConfig) -> None:
         """Raises Unsupported, and MemoryError for what the KV cache does not hold: vLLM would serve it in turns."""
-        search = run.generation
-        if search.num_beams > 1 or not search.use_cache:
-            raise Unsupported("framework=vllm has no beam search, and always keeps a KV cache; use generation=greedy or sample")
+        refuse_beams(run)
         import torch
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -80,6 +77,7 @@ class Vllm:
         if run.batch_size > scheduler.max_num_seqs:
             raise Unsupported(f"batch_size={run.batch_size} is more than framework.max_num_seqs={scheduler.max_num_seqs}; leave that out")
         self._refuse_too_much(run)
+        search = run.generation
         drawn = {key: getattr(search, key) for key in ("temperature", "top_k", "top_p")} if search.do_sample else {"temperature": 0.0}
         length = {"max_tokens": run.output_tokens, "ignore_eos": True, "detokenize": False}
         self._sampling = SamplingParams(**drawn, **length, output_kind=RequestOutputKind.DELTA)  # by default, each step repeats all so far
@@ -149,9 +147,14 @@ class Vllm:
             self._config = arguments.create_engine_config(UsageContext.LLM_CLASS)  # with the defaults of offline inference
             self._engine = LLMEngine.from_vllm_config(self._config, UsageContext.LLM_CLASS, disable_log_stats=True)
         except (ValueError, NotImplementedError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "nsupported" not in str(error):
+            # Of pydantic's page about a config, the sentence that tells.
+            said = str(error.errors()[0]["msg"] if hasattr(error, "errors") else error).removeprefix("Value error, ").rstrip(".")
+            if "KV cache memory" in said or "memory for kv" in said:
+                limits = "set framework.kv_cache_gb between what one sequence needs and what the host has, or leave it out"
+                raise MemoryError(f"vLLM makes no KV cache: {said}; {limits}") from error
+            if isinstance(error, RuntimeError) and "nsupported" not in said:
                 raise
-            raise Unsupported(f"vLLM refuses {model.name}: {error}; change what it names, or use framework=hf") from error
+            raise Unsupported(f"vLLM refuses {model.name}: {said}; change what it names, or use framework=hf") from error
 
     def _kv_cache_bytes(self) -> int | None:
         """On CPUs vLLM fills all of its cache at once, and by itself would take nearly all of the host's memory."""

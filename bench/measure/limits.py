@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.config import RunConfig
+from bench.config import RunConfig, Weights
 from bench.host.ceilings import HostCeilings
 from bench.measure.point import Measurement
 from bench.roofline import ModelShape, decode_bytes, mean_context, prefill_flops, seconds_at
@@ -70,6 +70,13 @@ def _against_ceilings(
         "prefill_mfu": prefill / ttft_s / flops_per_s if ttft_s and flops_per_s else None,
         "decode_mbu": step_bytes / tpot_s / bytes_per_s if tpot_s else None,
     }
+
+
+def draft_marks(run: RunConfig) -> list[str]:
+    """A remark where a draft guesses what random weights say: trained ones decide how many of its tokens are accepted."""
+    if not run.framework.has_draft or run.model.weights is not Weights.random:
+        return []
+    return ["a draft for random weights: how many of its tokens are accepted, and so the speed, says nothing of trained ones"]
 
 
 def routing_marks(seen: Measurement) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.config import DataConfig, PromptSource, RunConfig, Weights
 from bench.data import embedded_tokenizer
-from bench.errors import InvalidSetting
+from bench.errors import InvalidSetting, Unavailable
 from bench.frameworks.base import Tokens
 from bench.frameworks.transformers import models
 
@@ -152,8 +152,11 @@ def _dataset_texts(data: DataConfig) -> list[str]:
 
 
 def _load_dataset(data: DataConfig) -> Any:
-    import datasets
-
+    try:
+        import datasets
+    except ImportError as error:
+        problem = "data=dataset needs the package datasets, which the environment of this engine lacks"
+        raise Unavailable(f"{problem}; pip install it there, or use data=prose") from error
     datasets.disable_progress_bars()
     assert data.path is not None
     kind = _LOCAL_FORMATS.get(Path(data.path).suffix)

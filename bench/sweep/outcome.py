@@ -22,7 +22,7 @@ from bench.host.machine import COMMAND_VARIABLE, Machine
 from bench.host.monitors import History
 from bench.host.noise import noise
 from bench.intervals import median_interval
-from bench.measure.limits import limits, routing_marks
+from bench.measure.limits import draft_marks, limits, routing_marks
 from bench.measure.point import Measurement
 from bench.measure.stats import marks
 from bench.measure.windows import SampledTimes
@@ -107,7 +107,7 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "latency_low_s": low_s,
         "latency_high_s": high_s,
         "source": "sampled" if seen.sampled else "measured",
-        "marks": [*marks(seen.latencies_s), *routing_marks(seen), *seen.remarks],
+        "marks": [*marks(seen.latencies_s), *routing_marks(seen), *draft_marks(run), *seen.remarks],
         "busiest_expert": seen.engine.get("busiest_expert"),
         "output_tok_s": tokens / latency_s,
         "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bench.errors import Unsupported
+from bench.errors import Unavailable, Unsupported
 
 # The format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Kinds of values by number, as struct spells them; the others have parts.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -49,7 +49,9 @@ def metadata(path: str) -> dict[str, Any]:
                 raise Unsupported(f"model.path={path} is no GGUF file: it does not begin with GGUF; name another file")
             _, _, count = struct.unpack("<IQQ", file.read(20))
             return {_text(file): _value(file, *struct.unpack("<I", file.read(4))) for _ in range(count)}
-    except (OSError, struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
+    except OSError as error:
+        raise Unavailable(f"model.path={path} cannot be read ({error.strerror}); name a file that is there") from error
+    except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
         raise Unsupported(f"model.path={path} cannot be read as a GGUF file ({error}); name a whole one") from error
 
 

@@ -118,3 +118,8 @@ def count_on_meta(config: Any) -> int:
     from bench.frameworks.transformers.weights import build_empty
 
     return count(build_empty(config, torch.float32))
+
+
+def counted_shape(config: Any) -> ModelShape | None:
+    """The shape of a model that an engine loads by itself: its parameters are those that transformers would make."""
+    return shape_from(config, count_on_meta(config))

@@ -139,4 +139,4 @@ def _check(model: Any, ids: Any, expected: Any, exact: bool) -> None:
     request.infer({name: value for name, value in given.items() if name in named})
     off = abs(request.get_tensor("logits").data[:, -1] - expected).max() / abs(expected).max()
     if not off < (_TOLERANCE if exact else 0.05):  # torch itself rounds in 16 bits
-        raise Unsupported(f"the converted model's logits are off by {off:.0%} of the largest; use framework=hf for this model")
+        raise Unsupported(f"OpenVINO's conversion changes this model: logits are off by {off:.0%} of the largest; use framework=hf for it")
