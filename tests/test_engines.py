@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.config import FrameworkConfig, GenerationConfig, RunConfig
+from bench.config import Decode, FrameworkConfig, GenerationConfig, MeasureConfig, RunConfig
 from bench.errors import InvalidSetting, MissingEngine, Unavailable, Unsupported
 from bench.frameworks import environments, llama_cpp, make_framework, openvino, settings_by_name
 from bench.frameworks.failure import JobLost
@@ -119,6 +119,29 @@ def test_openvino_compresses_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert seen.shape
     [file] = (tmp_path / "llm-bench-sweep" / "openvino").glob("*/openvino_model.bin")
     assert file.stat().st_size < 2 * seen.shape.n_params
+
+
+@pytest.mark.parametrize("engine", [pytest.param(engine, marks=needs(engine)) for engine in CLAIMS])
+def test_windows_of_steps_have_the_length_asked_for_and_begin_together(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the prompts of a far one are longer than all that a point reads at once."""
+    kind = settings(engine, **({"enforce_eager": True} if engine == "vllm" else {}))
+    sizes = {**LLAMA, "hidden_size": 128, "max_position_embeddings": 512}
+    measure = MeasureConfig(decode=Decode.sampled, window=4)
+    points = [point(kind, sizes, batch_size=4, output_tokens=tokens, measure=measure) for tokens in (101, 401)]
+    monkeypatch.setattr(kind, "python", str(PYTHONS[engine]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    worker = ResidentWorker(points[-1], tmp_path / "log", Slot())
+    try:
+        worker.load(points[-1])
+        line = worker.sample(points, lambda *_: None)
+    finally:
+        worker.close()
+    windows = [window for each in line.passes for window in each.windows]
+    assert max(window.prompt_tokens for window in windows) > 400
+    assert {len(window.arrived_s) for window in windows} == {points[-1].window_tokens}
+    assert line.measurement(points[0]).latencies_s < line.measurement(points[-1]).latencies_s
 
 
 @needs("vllm")

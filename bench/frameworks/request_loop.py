@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.config import RunConfig
+from bench.config import Decode, RunConfig
 from bench.frameworks.base import OnStep, Tokens
 
 Step = Callable[[], Iterable[tuple[int, Sequence[int]]]]
@@ -37,7 +37,9 @@ class Room:
     def and_for(self, run: RunConfig) -> Room:
         if not isinstance(run.batch_size, int):  # a search, which begins small
             return self
-        needed = run.batch_size, run.batch_size * run.input_tokens, run.input_tokens + run.output_tokens
+        # A window of steps may begin with a prompt nearly as long as the point, and its sequences are to begin together.
+        longest = run.total_tokens if run.measure.decode is Decode.sampled else run.input_tokens
+        needed = run.batch_size, run.batch_size * longest, run.total_tokens
         return Room(*map(max, zip((self.sequences, self.prompt_tokens, self.tokens), needed, strict=True)))
 
 

@@ -79,8 +79,9 @@ class Vllm:
         self._refuse_too_much(run)
         search = run.generation
         drawn = {key: getattr(search, key) for key in ("temperature", "top_k", "top_p")} if search.do_sample else {"temperature": 0.0}
-        length = {"max_tokens": run.output_tokens, "ignore_eos": True, "detokenize": False}
-        self._sampling = SamplingParams(**drawn, **length, output_kind=RequestOutputKind.DELTA)  # by default, each step repeats all so far
+        # By default, each step repeats all tokens so far.
+        self._sampling = SamplingParams(**drawn, ignore_eos=True, detokenize=False, output_kind=RequestOutputKind.DELTA)
+        self._output_tokens = run.output_tokens
         torch.manual_seed(run.seed)  # a seed per request would sample them one by one
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
@@ -97,10 +98,12 @@ class Vllm:
                 yield rows[request.request_id], request.outputs[0].token_ids
 
         self._served = serve(step, self._engine.has_unfinished_requests, len(prompts), new_tokens, on_step)
-        scheduler = self._config.scheduler_config
-        most = most_prefill_steps(len(prompts), prompts.shape[1], scheduler.max_num_batched_tokens) + bool(scheduler.async_scheduling)
-        if self._served.prefill_steps > most:
-            raise MemoryError(f"the prompts took {self._served.prefill_steps} steps instead of {most}: some waited for the KV cache")
+        scheduler, took = self._config.scheduler_config, self._served.prefill_steps
+        behind = bool(scheduler.async_scheduling)  # a step's tokens come with the next one
+        if took > (most := behind + most_prefill_steps(len(prompts), prompts.shape[1], scheduler.max_num_batched_tokens)):
+            raise MemoryError(f"the prompts took {took} steps instead of {most}: some waited for the KV cache")
+        if new_tokens < self._output_tokens and took > behind + 1:  # at its end, a window would time a smaller batch
+            raise Unsupported(f"the prompts of a window took {took} steps; leave framework.max_num_batched_tokens out")
         return self._served.tokens
 
     def describe(self) -> dict[str, Any]:
@@ -175,10 +178,8 @@ class Vllm:
         cache = self._config.cache_config
         needed = run.batch_size * -(-(run.input_tokens + run.output_tokens) // cache.block_size)
         if needed > (there := cache.num_gpu_blocks - 1):  # it keeps one for itself
-            blocks = f"blocks of {cache.block_size} tokens"
-            raise MemoryError(
-                f"{needed} {blocks} do not fit the {there} of the KV cache; raise framework.kv_cache_gb, or take a smaller batch"
-            )
+            told = f"{needed} blocks of {cache.block_size} tokens do not fit the {there} of the KV cache"
+            raise MemoryError(f"{told}; raise framework.kv_cache_gb, or take a smaller batch")
 
     def _stop(self) -> None:
         from vllm.distributed import cleanup_dist_env_and_memory
