@@ -107,7 +107,7 @@ class OpenVino:
             pipeline.add_request(first + row, openvino.Tensor(prompts[row : row + 1].copy()), self._asking) for row in range(len(prompts))
         ]
         for number in range(1, new_tokens + 1):
-            pipeline.step()
+            self._step()
             # What was chosen is on the host now, and read at the end: to ask each sequence would cost a hundredth of a short step.
             served = pipeline.get_metrics().scheduled_requests
             if served < len(prompts):
@@ -116,6 +116,14 @@ class OpenVino:
         if pipeline.has_non_finished_requests():  # then read_all would wait for more
             raise RuntimeError(f"OpenVINO has not finished after {new_tokens} steps, though each step gives each sequence a token")
         return np.array([handle.read_all()[0].generated_ids for handle in handles], np.int64)
+
+    def _step(self) -> None:
+        try:
+            self._pipeline.step()
+        except RuntimeError as error:
+            if "std::bad_alloc" in str(error):
+                raise MemoryError("OpenVINO cannot allocate what this batch needs; take a smaller one, or shorter prompts") from error
+            raise
 
     def describe(self) -> dict[str, Any]:
         cache = self._pipeline.get_metrics()
