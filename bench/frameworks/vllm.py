@@ -152,7 +152,7 @@ class Vllm:
         except (ValueError, NotImplementedError, RuntimeError) as error:
             # Of pydantic's page about a config, the sentence that tells.
             said = str(error.errors()[0]["msg"] if hasattr(error, "errors") else error).removeprefix("Value error, ").rstrip(".")
-            if "KV cache memory" in said or "memory for kv" in said:
+            if "memory" in said and "cache" in said.lower():  # three ways to say that it is too small, or too large for the host
                 limits = "set framework.kv_cache_gb between what one sequence needs and what the host has, or leave it out"
                 raise MemoryError(f"vLLM makes no KV cache: {said}; {limits}") from error
             if isinstance(error, RuntimeError) and "nsupported" not in said:
