@@ -113,6 +113,13 @@ def test_llama_cpp_samples_by_the_seed(tmp_path: Path, monkeypatch: pytest.Monke
     assert first == again != hotter
 
 
+@needs("llama_cpp")
+def test_more_sequences_than_llama_cpp_is_built_for_are_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JobLost, match=r"batch_size=300, but llama\.cpp is built for at most 256 sequences") as lost:
+        in_worker(point(settings("llama_cpp"), batch_size=300), tmp_path, monkeypatch)
+    assert lost.value.status is Status.unsupported
+
+
 @needs("openvino")
 def test_openvino_compresses_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = in_worker(point(settings("openvino", compression=openvino.Compression.int8)), tmp_path, monkeypatch)

@@ -81,14 +81,17 @@ class LlamaCpp:
 
     def load(self) -> ModelShape | None:
         environments.require(self._settings)
-        self._start()
+        import llama_cpp
+
+        self._lib = llama_cpp
+        self._listener = listen(llama_cpp, self._said)
+        llama_cpp.llama_backend_init()
         file, shape = self._file()
         options = self._lib.llama_model_default_params()
         options.n_gpu_layers = self._gpu_layers = self._layers_on_gpu()
         self._model = self._lib.llama_model_load_from_file(str(file).encode(), options)
         if not self._model:
             self._refuse(f"llama.cpp cannot load {file}", "name another file" if gguf_header.is_gguf(self._run.model.path) else _INSTEAD)
-        self._vocab_size = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(self._model))
         n_params, stored = (getattr(self._lib, f"llama_model_{what}")(self._model) for what in ("n_params", "size"))
         quantized = self._settings.quantization is not Quantization.none or gguf_header.is_gguf(self._run.model.path)
         return shape and replace(shape, n_params=n_params, bytes_per_weight=stored / n_params if quantized else None)
@@ -98,11 +101,13 @@ class LlamaCpp:
         refuse_beams(run)
         self._free()
         lib, threads = self._lib, run.hardware.threads or len(os.sched_getaffinity(0))
+        if run.batch_size > (most := lib.llama_max_parallel_sequences()):
+            raise Unsupported(f"batch_size={run.batch_size}, but llama.cpp is built for at most {most} sequences; use a smaller batch")
         options = lib.llama_context_default_params()
         options.n_seq_max = run.batch_size
         options.n_ctx = run.batch_size * -(-(run.input_tokens + run.output_tokens) // _CELLS) * _CELLS
         options.n_batch = run.batch_size * run.total_tokens  # a window of steps may begin with a longer prompt than the point's own
-        options.n_ubatch = min(self._settings.ubatch, run.batch_size * run.input_tokens)
+        options.n_ubatch = min(self._settings.ubatch, options.n_batch)
         options.n_threads = options.n_threads_batch = threads
         options.type_k = options.type_v = _GGML_TYPES[self._kv_type()]
         options.kv_unified = False  # each sequence has cells of its own, as attention reads no other's
@@ -111,7 +116,7 @@ class LlamaCpp:
         self._said.clear()
         self._context = lib.llama_init_from_model(self._model, options)
         if not self._context:
-            self._refuse("llama.cpp makes no context of this size and with these settings")
+            self._refuse("llama.cpp makes no context for this point")
         self._sampler = sampler(lib, run.generation, run.seed)
         self._run, self._threads = run, threads
 
@@ -146,13 +151,6 @@ class LlamaCpp:
             "gpu_layers": self._gpu_layers,
             "system": lib.llama_print_system_info().decode().strip(),
         }
-
-    def _start(self) -> None:
-        import llama_cpp
-
-        self._lib = llama_cpp
-        self._listener = listen(llama_cpp, self._said)
-        llama_cpp.llama_backend_init()
 
     def _file(self) -> tuple[Path, ModelShape | None]:
         """The GGUF file, written from the same weights that other engines get. Raises Unsupported."""
