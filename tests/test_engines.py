@@ -55,7 +55,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Any:
             folder = tmp_path_factory.mktemp(engine)
             environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": str(ROOT)}
             command = [str(PYTHONS[engine]), "-m", "tests.engine_probe", engine, str(folder / "found.json"), *CLAIMS[engine]]
-            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+            ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
             assert ran.returncode == 0, ran.stderr[-3000:]
             seen[engine] = json.loads((folder / "found.json").read_text())
         return dict(seen[engine])
