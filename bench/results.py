@@ -281,11 +281,26 @@ def _unique(rows: pa.Table) -> pa.Table:
 
 def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
     known = {name: row[name] for name in SCHEMA.names if row.get(name) is not None}
-    table = pa.Table.from_struct_array(pa.array([known], _struct_of(tuple(known))))
+    try:
+        table = _as_table(known)
+    except (pa.ArrowException, OverflowError):  # a figure that its column cannot hold costs a cell, and no row
+        table = _as_table({name: value for name, value in known.items() if _fits(name, value)})
     buffer = pa.BufferOutputStream()
     # For a single row, compression, statistics, a second copy of the schema and columns of nulls only cost time and space.
     pq.write_table(table, buffer, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
     return buffer.getvalue()
+
+
+def _as_table(known: Mapping[str, Any]) -> pa.Table:
+    return pa.Table.from_struct_array(pa.array([known], _struct_of(tuple(known))))
+
+
+def _fits(name: str, value: object) -> bool:
+    try:
+        pa.array([value], SCHEMA.field(name).type)
+    except (pa.ArrowException, OverflowError):
+        return False
+    return True
 
 
 @cache

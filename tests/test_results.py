@@ -119,6 +119,12 @@ def test_what_is_no_file_of_rows_is_told_and_costs_no_row(store: Store, make: Ca
     assert "\x1b" not in str(skipped)
 
 
+def test_a_figure_that_its_column_cannot_hold_costs_no_row(store: Store) -> None:
+    store.write(row(model="x", batch_size=2**40, seed=10**30, predicted_bytes=2**70))
+    [back] = store.rows(["model", "batch_size", "seed", "predicted_bytes"])
+    assert back == {"model": "x", "batch_size": None, "seed": None, "predicted_bytes": None}
+
+
 def test_texts_are_cut_and_cannot_move_a_cursor(store: Store) -> None:
     store.write(row(model="\x1b[2J" + "x" * 10**6, noise=["\x1b[2J"], error="e" * 10**6))
     [back] = store.rows(["model", "noise"])

@@ -13,6 +13,7 @@ from typing import Any
 
 _LENGTH = struct.Struct("!Q")
 _KEY_BYTES = _DIGEST_BYTES = 32
+_LONGEST_S = 1e6  # a socket waits for no infinite time
 
 
 class Forged(OSError):
@@ -71,7 +72,7 @@ class Channel:
     def _read(self, size: int, deadline: float | None) -> bytes:
         read = bytearray()
         while len(read) < size:
-            self._end.settimeout(None if deadline is None else max(1e-6, deadline - time.monotonic()))
+            self._end.settimeout(None if deadline is None else min(max(1e-6, deadline - time.monotonic()), _LONGEST_S))
             piece = self._end.recv(min(size - len(read), 1 << 20))
             if not piece:
                 raise EOFError
