@@ -295,6 +295,14 @@ def test_bursts_on_one_side_only_decide_nothing_and_the_reason_is_told() -> None
     assert {change.verdict for change in both.points} == {Verdict.same}
 
 
+def test_one_round_more_is_lopsided_however_it_is_spread_over_the_points() -> None:
+    """Seven rounds of five points against two: 1.4 - 0.4 is less than 1 to a computer."""
+    lost = {0: (1, 1, 0, 0, 0), 1: (2, 2, 1, 1, 1)}
+    base, new = ([replace(s, noisy=frozenset(range(n))) for s, n in zip(sides(steady(0), 5, 8), lost[i], strict=True)] for i in (0, 1))
+    found = statistics.compare(list(zip(base, new, strict=True)))
+    assert (found.left_out, found.overall.notes) == ((2, 7), (statistics.LOPSIDED,))
+
+
 @pytest.mark.parametrize("interleaved", [False, True])
 def test_slow_rounds_of_one_side_count_where_too_few_are_left_to_leave_them_out(interleaved: bool) -> None:
     """At six of eight points the host was noisy in one round more."""
@@ -347,6 +355,17 @@ def row(run: RunConfig, number: int, latency_s: float, noisy: bool) -> Row:
     seen = Measurement(latencies_s, None, "", shape, 0.0, 1.0, around=around, engine={"device": "cpu"})
     started_at = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=next(_SECONDS))
     return to_row(Job(run, number), Outcome(Status.ok, measurement=seen), started_at, machine.describe(), Surroundings())
+
+
+def matched(folder: Path) -> matching.Matching:
+    """A sweep against itself."""
+    settings = matching.read(folder)
+    return matching.match(("base", settings), ("new", settings))
+
+
+def rounds_of(folder: Path) -> list[Any]:
+    """By point: the latency of each round."""
+    return [base.rounds for base, _ in matched(folder).pairs]
 
 
 def exit_code(*arguments: object) -> int:
@@ -423,13 +442,11 @@ def test_what_cannot_be_compared_is_told_in_one_message(
 
 def test_the_later_row_of_a_round_counts(tmp_path: Path) -> None:
     folder = sweep(tmp_path / "base", rounds=1)
-    [point, _] = matching.read(folder)
+    assert rounds_of(folder)[0] == {0: pytest.approx(0.1, rel=0.01)}
     run = RunConfig(ModelConfig(name="tiny", architecture=dict(TINY)), Settings(name="fake"), batch_size=1)
     again = row(run, 0, 0.5, noisy=False)
     Store(folder).write({**again, "started_at": again["started_at"] + timedelta(minutes=1)})
-    points = matching.read(folder)
-    assert point.side.rounds[0] == pytest.approx(0.1, rel=0.01)
-    assert points[0].side.rounds[0] == pytest.approx(0.5, rel=0.01)
+    assert rounds_of(folder)[0] == {0: pytest.approx(0.5, rel=0.01)}
 
 
 def test_a_pause_of_a_night_is_one_gap_among_many(tmp_path: Path) -> None:
@@ -439,8 +456,7 @@ def test_a_pause_of_a_night_is_one_gap_among_many(tmp_path: Path) -> None:
         file.unlink()
     for old in rows:
         Store(folder).write({**old, "started_at": old["started_at"] + timedelta(hours=12) * (old["round"] > 2)})
-    part = matching.read(folder)
-    assert matching.match(("base", part), ("new", part)).round_s == 2
+    assert matched(folder).round_s == 2
 
 
 def test_after_an_upgrade_like_is_compared_with_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -451,6 +467,7 @@ def test_after_an_upgrade_like_is_compared_with_like(tmp_path: Path, capsys: pyt
     printed = json.loads(capsys.readouterr().out)
     assert [round(point["ratio"], 3) for point in printed["points"]] == [1, 1]
     assert printed["unmatched"] == 2
+    assert printed["hosts"]["differences"] == {}  # of what is compared
 
 
 def test_two_environments_without_their_like_are_refused_until_one_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -481,7 +498,7 @@ def test_a_row_with_a_cell_that_cannot_be_is_no_result(tmp_path: Path, broken: d
     folder = synthetic.write(tmp_path / "made-up", synthetic.sweep(output_tokens=[11], batch_size=[1, 2]))
     whole = synthetic.sweep(output_tokens=[11], batch_size=[1, 2])
     synthetic.write(folder, [*whole, {**whole[0], "round": 1, "name": "made-up", **broken}])
-    assert [one.side.rounds for one in matching.read(folder)] == [{0: each["latency_s"]} for each in whole]
+    assert rounds_of(folder) == [{0: each["latency_s"]} for each in whole]
     jobs = read_jobs([folder])
     assert any("the row says " in line and " cannot be" in line for line in terminal.failures(jobs))
     assert len(pool_rounds(jobs).query("status == 'ok'")) == 2
@@ -491,7 +508,7 @@ def test_a_row_with_a_cell_that_cannot_be_is_no_result(tmp_path: Path, broken: d
 def test_a_result_without_its_repeats_is_one_repeat(tmp_path: Path, latencies_s: list[float] | None) -> None:
     [whole] = synthetic.sweep(output_tokens=[11], batch_size=[4])
     folder = synthetic.write(tmp_path / "made-up", [{**whole, "latencies_s": latencies_s}])
-    assert matching.read(folder)[0].side.repeats == [whole["latency_s"]]
+    assert matched(folder).pairs[0][0].repeats == [whole["latency_s"]]
     assert pool_rounds(read_jobs([folder]))["repeats"].tolist() == [1]
 
 
@@ -500,7 +517,7 @@ def test_a_batch_size_that_only_the_config_has_counts(tmp_path: Path) -> None:
     config = json.dumps({**json.loads(whole["config"]), "batch_size": 4})
     folder = synthetic.write(tmp_path / "made-up", [{**whole, "config": config, "batch_size": None}])
     assert read_jobs([folder])[["batch_size", "status"]].to_numpy().tolist() == [[4, "ok"]]
-    assert matching.read(folder)[0].chosen["batch_size"] == 4
+    assert matched(folder).points[0]["batch_size"] == 4
 
 
 @pytest.mark.parametrize("text", [None, '{"model": {"na', "[1]", '{"used": null, "details": null}'])
@@ -509,6 +526,13 @@ def test_columns_of_broken_json_end_nothing(tmp_path: Path, text: str | None) ->
     folder = synthetic.write(tmp_path / "made-up", [{**each, "config": text, "environment": text, "framework_args": text} for each in rows])
     assert exit_code("--json", folder, folder) == 2  # of one round, all is undecided
     assert "batch" in terminal.markdown(read_jobs([folder]), pool_rounds(read_jobs([folder])))
+
+
+def test_a_sweep_without_a_result_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = sweep(tmp_path / "base")
+    failed = synthetic.write(tmp_path / "failed", [{**each, "status": "crashed", "name": "failed"} for each in Store(base).rows()])
+    assert exit_code(base, failed) == 2
+    assert "failed: has no result: none of its jobs is ok" in capsys.readouterr().err
 
 
 def test_a_chart_that_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,12 @@
-"""A comparison as people and machines read it: a table for the terminal, JSON, and a chart of ratios with their intervals."""
+"""A comparison as people and machines read it: tables for the terminal, JSON, and a chart of ratios with their intervals."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from dataclasses import asdict
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.columns import column_of
-from bench.analysis.compare.pairs import Matched
+from bench.analysis.compare.pairs import Matching
 from bench.analysis.compare.statistics import APART_S, LOPSIDED, NOISY, ONE_ROUND, Change, Comparison, Verdict
 from bench.units import format_seconds
 
@@ -21,21 +23,47 @@ _COLOURS = {Verdict.faster: "green", Verdict.slower: "red", Verdict.same: "defau
 _GRID = ("batch_size", "input_tokens", "output_tokens")  # as the eye looks for it
 _MARKS = {NOISY: " ~", LOPSIDED: " !"}  # in the table, where words would not fit
 _MOST_DIFFERENCES = 12
+# What differs of two hosts stands in a table of its own.
+_HOSTS = {
+    **{"host": "host", "cpu": "CPU", "gpu": "GPU", "driver": "driver", "threads": "threads", "python": "Python"},
+    **{"torch": "torch", "transformers": "transformers", "framework_version": "engine", "cpus": "CPUs"},
+}
+# What a reader must know of {0}, the matching, and {1}, the comparison.
+_REMARKS = {
+    ONE_ROUND: "One round does not show how much runs differ: only large changes count. Measure with rounds=5 for small ones.",
+    NOISY: "~: the host was noisy there, so that no difference counts; measure with noise=wait or more rounds, or pass --trust-noisy.",
+    "close": "The rounds follow each other within {0.round_s:.0f} s, and a host has good and bad minutes: the intervals allow for it. They "
+    f"get narrower with more repeats, until a round takes {APART_S:.0f} s, and in one sweep with both sides, compared with --by.",
+    "left out": "Left out of the points' rounds: {1.left_out[0]} of {0.base}, {1.left_out[1]} of {0.new}. The host was noisy then, or they "
+    "took far longer than the others.",
+    LOPSIDED: "!: most of what is left out is on one side. A slow program and a disturbed host look alike there, so that nothing is "
+    "decided; measure again with more rounds, or with both sides in one sweep (--by).",
+    "mixed": "{0.mixed} points were sampled on one side and measured on the other: sampling's error is among the changes.",
+    "one-sided": "{0.one_sided} points were sampled on one side and measured on the other, and are left out; --mixed compares them.",
+    "unmatched": "{0.unmatched} points have a result on one side only, and are left out.",
+}
 
 
-def print_comparison(matched: Matched, found: Comparison, console: Console) -> None:
-    title = f"{matched.new} against {matched.base}: latency of the whole batch"
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    table.add_column("point")
+def print_comparison(matching: Matching, found: Comparison, console: Console) -> None:
+    if hosts := _hosts(matching):
+        table = _table("hosts", Text(""), Text(matching.base), Text(matching.new), "new / base")
+        for name, told in hosts.items():
+            table.add_row(name, *(Text(side[:60]) for side in told))
+        for name, rates in matching.ceilings.items():
+            unit = "GB/s" if name == "memory" else "GFLOP/s"
+            shown = [f"{rate / 1e9:,.1f} {unit}" if rate else "not measured" for rate in rates]
+            table.add_row(Text(f"{name}, ceiling"), *shown, f"{rates[1] / rates[0]:.2f}" if rates[0] and rates[1] else "")
+        console.print(table, "")
+    table = _table(f"{matching.new} against {matching.base}: latency of the whole batch", "point")
     for name in ("base", "new", "change", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for label, change, pair in zip(labels(matched.points), found.points, matched.pairs, strict=True):
+    for label, change, pair in zip(labels(matching.points), found.points, matching.pairs, strict=True):
         table.add_row(Text(label), *(format_seconds(side.latency_s) for side in pair), *_cells(change))
     table.add_section()
     table.add_row("geometric mean", "", "", *_cells(found.overall))
     console.print(table)
-    for line in _remarks(matched, found):
+    for line in _remarks(matching, found):
         console.print(line, highlight=False, markup=False)
 
 
@@ -46,68 +74,86 @@ def labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
     return [" · ".join(_said(key, point.get(key)) for key in shown) for point in points]
 
 
-def as_json(matched: Matched, found: Comparison) -> dict[str, Any]:
+def as_json(matching: Matching, found: Comparison) -> dict[str, Any]:
+    def both(pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+        return {name: {"base": base, "new": new} for name, (base, new) in pairs.items()}
+
+    def known(change: Change) -> dict[str, Any]:
+        return {name: None if value == inf else value for name, value in asdict(change).items()}
+
     return {
-        "base": matched.base,
-        "new": matched.new,
+        "base": matching.base,
+        "new": matching.new,
         "min_effect": found.min_effect,
-        "overall": _change_as_json(found.overall),
+        "overall": known(found.overall),
         "points": [
-            {"point": dict(point), **_change_as_json(change), "base_s": base.latency_s, "new_s": new.latency_s}
-            for point, change, (base, new) in zip(matched.points, found.points, matched.pairs, strict=True)
+            {"point": dict(point), **known(change), "base_s": base.latency_s, "new_s": new.latency_s}
+            for point, change, (base, new) in zip(matching.points, found.points, matching.pairs, strict=True)
         ],
-        "unmatched": matched.unmatched,
+        "unmatched": matching.unmatched,
         "left_out": dict(zip(("base", "new"), found.left_out, strict=True)),
-        "differences": {key: {"base": base, "new": new} for key, (base, new) in matched.differences.items()},
+        "differences": both(matching.differences),
+        "hosts": {"differences": both(_hosts(matching)), "ceilings": both(matching.ceilings)},
     }
 
 
-def draw(matched: Matched, found: Comparison, stem: Path) -> list[Path]:
+def draw(matching: Matching, found: Comparison, folder: Path) -> list[Path]:
     """A ratio with its interval for each point, as PNG and SVG."""
     from bench.analysis import style
 
     colours = {Verdict.faster: "#009E73", Verdict.slower: style.BAD, Verdict.same: style.INK, Verdict.undecided: style.AXIS}
-    rows = [*zip(labels(matched.points), found.points, strict=True), ("geometric mean", found.overall)]
+    names, changes = [*labels(matching.points), "geometric mean"], [*found.points, found.overall]
+    smallest, last = 100 * found.min_effect, len(changes) - 1
     with style.house_style():
-        figure = style.new_figure(7.6, 1.9 + 0.3 * len(rows))
+        figure = style.new_figure(7.6, 1.9 + 0.3 * len(changes))
         ax = figure.subplots()
-        for place, (_, change) in enumerate(rows):
+        for place, change in enumerate(changes):
             colour = colours[change.verdict]
-            low, high = (max(-0.99, value - 1) if isfinite(value) else 1e3 for value in (change.low, change.high))
-            ax.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2, zorder=3)
-            marker = "D" if place == len(rows) - 1 else "o"
-            ax.plot(100 * (change.ratio - 1), place, marker, color=colour, markeredgecolor="white", zorder=4)
-        width = 100 * found.min_effect
-        ax.axvspan(-width, width, color=style.PANEL, zorder=0)
+            ends = [100 * (max(-0.99, end - 1) if isfinite(end) else 1e3) for end in (change.low, change.high)]
+            ax.plot(ends, [place, place], color=colour, linewidth=2, zorder=3)
+            ax.plot(100 * (change.ratio - 1), place, "D" if place == last else "o", color=colour, markeredgecolor="white", zorder=4)
+        ax.axvspan(-smallest, smallest, color=style.PANEL, zorder=0)
         ax.axvline(0, color=style.AXIS, linewidth=1, zorder=1)
-        ax.axhline(len(rows) - 1.5, color=style.FAINT, linewidth=1, zorder=1)
-        ax.set_yticks(range(len(rows)), [label for label, _ in rows])
-        ax.set_ylim(len(rows) - 0.4, -0.6)
-        ax.set_xlim(*_limits(found, width))
+        ax.axhline(last - 0.5, color=style.FAINT, linewidth=1, zorder=1)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(last + 0.6, -0.6)
+        reach = _reach(changes, smallest)
+        ax.set_xlim(-reach, reach)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f} %" if round(value, 6) else "0")
         ax.grid(axis="y", visible=False)
-        ax.set_xlabel(f"change of latency, {matched.new} against {matched.base}: right is slower")
+        ax.set_xlabel(f"change of latency, {matching.new} against {matching.base}: right is slower")
         subtitle = f"intervals hold for all points together with 95 %; grey: under {found.min_effect:.0%}, too small to matter"
         style.put_texts(figure, headline(found), subtitle, "")
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        return style.save(figure, stem)
+        folder.mkdir(parents=True, exist_ok=True)
+        sides = (re.sub(r"[^\w.=+]+", "-", name)[:60].strip("-") for name in (matching.base, matching.new))
+        return style.save(figure, folder / "-".join(["compare", *sides]))
 
 
 def headline(found: Comparison) -> str:
     words = {Verdict.same: "the same", Verdict.undecided: "can't tell"}
-    change = f"{100 * (found.overall.ratio - 1):+.1f} %"
     counts = Counter(change.verdict for change in found.points)
     each = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
-    return f"Overall {words.get(found.overall.verdict, found.overall.verdict)} ({change}); of the points {each}"
+    overall = found.overall
+    return f"Overall {words.get(overall.verdict, overall.verdict)} ({100 * (overall.ratio - 1):+.1f} %); of the points {each}"
 
 
-def _limits(found: Comparison, width: float) -> tuple[float, float]:
-    """Wide enough for most intervals; one that nothing is known of must not squeeze the others."""
-    ends = sorted(100 * abs(end - 1) for change in (*found.points, found.overall) for end in (change.low, change.high) if isfinite(end))
-    typical = ends[int(0.9 * (len(ends) - 1))] if ends else 0
-    largest = max(100 * abs(change.ratio - 1) for change in (*found.points, found.overall))
-    reach = 1.15 * max(1.5 * width, typical, largest)
-    return -reach, reach
+def _reach(changes: Sequence[Change], smallest: float) -> float:
+    """In percent, wide enough for most intervals; one that nothing is known of must not squeeze the others."""
+    ends = sorted(abs(end - 1) for change in changes for end in (change.low, change.high) if isfinite(end))
+    typical, largest = ends[int(0.9 * (len(ends) - 1))], max(abs(change.ratio - 1) for change in changes)
+    return 1.15 * max(1.5 * smallest, 100 * typical, 100 * largest)
+
+
+def _table(title: str, *heads: str | Text) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for head in heads:
+        table.add_column(head)
+    return table
+
+
+def _hosts(matching: Matching) -> dict[str, tuple[str, str]]:
+    told = {name: matching.differences[key] for key, name in _HOSTS.items() if key in matching.differences}
+    return {name: (base.replace("null", "-"), new.replace("null", "-")) for name, (base, new) in told.items()}
 
 
 def _cells(change: Change) -> tuple[str | Text, ...]:
@@ -116,53 +162,23 @@ def _cells(change: Change) -> tuple[str | Text, ...]:
     return (_percent(change.ratio), interval, Text(str(change.verdict), _COLOURS[change.verdict]).append(notes, "dim"))
 
 
-def _remarks(matched: Matched, found: Comparison) -> list[str]:
-    lines = ["", headline(found)]
-    notes = {note for change in found.points for note in change.notes}
-    if ONE_ROUND in notes:
-        lines.append("One round does not show how much runs differ: only large changes count. Measure with rounds=5 for small ones.")
-    if NOISY in notes:
-        lines.append(
-            "~: the host was noisy there, so that no difference counts; measure with noise=wait or more rounds, or pass --trust-noisy."
-        )
-    if not matched.interleaved and ONE_ROUND not in notes and matched.round_s < APART_S:
-        lines.append(
-            f"The rounds follow each other within {matched.round_s:.0f} s, and a host has good and bad minutes: the intervals allow "
-            f"for it. They get narrower with more repeats, until a round takes {APART_S:.0f} s, and in one sweep with both sides, "
-            "compared with --by."
-        )
-    if sum(found.left_out):
-        base, new = found.left_out
-        lines.append(
-            f"Left out of the points' rounds: {base} of {matched.base}, {new} of {matched.new}. The host was noisy then, or they took "
-            "far longer than the others."
-        )
-    if LOPSIDED in {note for change in (*found.points, found.overall) for note in change.notes}:
-        lines.append(
-            "!: most of what is left out is on one side. A slow program and a disturbed host look alike there, so that nothing is decided; "
-            "measure again with more rounds, or with both sides in one sweep (--by)."
-        )
-    if matched.mixed:
-        lines.append(f"{matched.mixed} points were sampled on one side and measured on the other: sampling's error is among the changes.")
-    elif matched.one_sided:
-        lines.append(
-            f"{matched.one_sided} points were sampled on one side and measured on the other, and are left out; --mixed compares them."
-        )
-    if matched.unmatched:
-        lines.append(f"{matched.unmatched} points have a result on one side only, and are left out.")
-    shown = list(matched.differences.items())[:_MOST_DIFFERENCES]
-    if shown:
-        lines.append("What else differs:")
-        lines += [f"  {key}: {_cut(base)} -> {_cut(new)}" for key, (base, new) in shown]
-    if len(matched.differences) > len(shown):
-        lines.append(f"  and {len(matched.differences) - len(shown)} more; --json lists them")
+def _remarks(matching: Matching, found: Comparison) -> list[str]:
+    notes = {note for change in (*found.points, found.overall) for note in change.notes}
+    holds = {
+        **dict.fromkeys(notes, True),
+        "close": not matching.interleaved and ONE_ROUND not in notes and matching.round_s < APART_S,
+        "left out": any(found.left_out),
+        "mixed": matching.mixed,
+        "one-sided": matching.one_sided,
+        "unmatched": matching.unmatched,
+    }
+    lines = ["", headline(found), *(text.format(matching, found) for name, text in _REMARKS.items() if holds.get(name))]
+    rest = [f"  {key}: {_cut(base)} -> {_cut(new)}" for key, (base, new) in matching.differences.items() if key not in _HOSTS]
+    if rest:
+        lines += ["What else differs:", *rest[:_MOST_DIFFERENCES]]
+    if len(rest) > _MOST_DIFFERENCES:
+        lines.append(f"  and {len(rest) - _MOST_DIFFERENCES} more; --json lists them")
     return lines
-
-
-def _change_as_json(change: Change) -> dict[str, Any]:
-    numbers = {"ratio": change.ratio, "low": change.low, "high": change.high}
-    known = {key: value if isfinite(value) else None for key, value in numbers.items()}
-    return {"verdict": str(change.verdict), "notes": list(change.notes), **known}
 
 
 def _said(key: str, value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, inf, log, pi, sqrt
-from statistics import fmean, median
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ ONE_ROUND, NOISY, LOPSIDED = "one round", "noisy", "left out on one side"
 
 # Logarithms of latencies by (side, point, round), NaN where there is none. Of interleaved sides the ratios within each round, as one side.
 _Logs = NDArray[np.float64]
+_ByPoint = NDArray[np.float64]
+_Flags = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
@@ -73,23 +75,8 @@ class Comparison:
         return 1 if Verdict.slower in verdicts else 2 if self.overall.verdict is Verdict.undecided else 0
 
 
-@dataclass(frozen=True)
-class _Spread:
-    """How far rounds lie apart, as variances."""
-
-    of_point: float
-    df: float
-    of_all: float = inf  # of the mean over all points in one round, times the number of points
-    df_of_all: float = 1
-    lasting: float = 0.0  # of a difference, by what lasts longer than a round: no number of rounds averages it out
-
-
 def compare(
-    pairs: Sequence[tuple[Side, Side]],
-    min_effect: float = 0.03,
-    trust_noisy: bool = False,
-    interleaved: bool = False,
-    round_s: float = 0.0,
+    pairs: Sequence[tuple[Side, Side]], min_effect: float = 0.03, trust_noisy: bool = False, interleaved: bool = False, round_s: float = 0.0
 ) -> Comparison:
     """At least one pair. `min_effect`: the smallest relative change that matters, 0.03 for 3 %.
 
@@ -107,42 +94,31 @@ def _compared(
     pairs: Sequence[tuple[Side, Side]], min_effect: float, trust_noisy: bool, closeness: float, within_rounds: bool = False
 ) -> Comparison:
     rounds = _logs([[side.rounds for side in pair] for pair in pairs])
-    repeats = _logs([[dict(enumerate(side.repeats or side.rounds.values())) for side in pair] for pair in pairs])
     everything = rounds[1:] - rounds[:1] if within_rounds else rounds
-    single = _count(everything).min(axis=0) < 2
     far = np.zeros(rounds.shape, bool) if trust_noisy else _disturbed(pairs, rounds) & np.isfinite(everything)
     kept = np.where(far.any(axis=0) if within_rounds else far, np.nan, everything)
     enough = _count(kept) >= np.minimum(_QUIET_ROUNDS, _count(everything))
-    used, noisy = np.where(enough[..., None], kept, everything), np.logical_not(enough.all(axis=0))
+    noisy, single = np.logical_not(enough.all(axis=0)), _count(everything).min(axis=0) < 2
     lost = np.where(single, 0, far.sum(axis=2))
 
-    difference = _new_over_base(np.nanmedian(repeats, axis=2))
-    weight, own = _weight(rounds), np.zeros(len(pairs))
-    several = ~single
-    if several.any():
-        used_there, noisy_there = used[:, several], noisy[several]
-        centre = np.where(noisy_there, np.nanmedian(used_there, axis=2), np.nanmean(used_there, axis=2))
-        difference[several], own[several] = _new_over_base(centre), _variance(used_there)
-        weight[several] = _weight(used_there) * np.where(noisy_there, _MEDIAN_PENALTY, 1)
-    else:  # the repeats have to do
-        used, several, weight, own = repeats, single, _weight(repeats) * _MEDIAN_PENALTY, _variance(repeats)
-    trusted = several & ~noisy if (several & ~noisy).any() else several
-    closeness = 0.0 if single.all() else closeness
-    spread = _spread(used[:, trusted], closeness, related=not single.all())
-    # Whether its only round was a disturbed one, nobody can tell: such a point is judged by all rounds of the others.
-    of_everything = _spread(everything[:, several], closeness) if single.any() and not single.all() else spread
+    # A single round is told by its repeats. Where no point has several, they have to do for the spread, too.
+    values = _logs([[dict(enumerate(side.repeats or side.rounds.values())) for side in pair] for pair in pairs])
+    difference, weight, own = _estimates(values, np.ones_like(noisy))
+    telling = ~single if not single.all() else single
+    if not single.all():
+        values, weight, own = np.where(enough[..., None], kept, everything), _weight(rounds), np.zeros_like(own)
+        difference[telling], weight[telling], own[telling] = _estimates(values[:, telling], noisy[telling])
+    trusted = telling & ~noisy if (telling & ~noisy).any() else telling
+    half, half_of_all = _half_widths(values[:, trusted], own, weight, weight[trusted].mean(), None if single.all() else closeness)
+    if not telling.all():
+        # Whether its only round was a disturbed one, nobody can tell: such a point is judged by all rounds of the others.
+        half[single] = _half_widths(everything[:, telling], own, weight, 1.0, closeness)[0][single]
 
-    confidence = 1 - (1 - CONFIDENCE) / len(pairs)  # Bonferroni
-    changes = []
-    for i in range(len(pairs)):
-        told = of_everything if single[i] else spread
-        half = t_quantile(confidence, told.df) * sqrt(max(own[i], told.of_point) * weight[i] + told.lasting)
-        changes.append(_change(difference[i], half, min_effect, bool(single[i]), bool(noisy[i]), not noisy[i] and _lopsided(*lost[:, i])))
-    half = t_quantile(CONFIDENCE, spread.df_of_all) * sqrt(spread.of_all * weight[trusted].mean() / trusted.sum() + spread.lasting)
-    slanted = _slanted(lost[:, several])
-    overall = _change(difference[trusted].mean(), half, min_effect, bool(single[trusted].any()), bool(noisy[trusted].all()), slanted)
+    lopsided, slanted = _lopsided(lost, telling)
+    points = [_change(*told, min_effect) for told in zip(difference, half, single, noisy, lopsided & ~noisy, strict=True)]
+    overall = _change(difference[trusted].mean(), half_of_all, single[trusted].any(), noisy[trusted].all(), slanted, min_effect)
     base, new = (int(count) for count in np.where(enough, lost, 0).sum(axis=1))  # where too few are left, all are used
-    return Comparison(tuple(changes), overall, min_effect, (base, new))
+    return Comparison(tuple(points), overall, min_effect, (base, new))
 
 
 def _logs(sides: Sequence[Sequence[Mapping[int, float]]]) -> _Logs:
@@ -168,13 +144,14 @@ def _count(values: _Logs) -> NDArray[np.int_]:
     return np.asarray(np.isfinite(values).sum(axis=2))
 
 
-def _new_over_base(middles: _Logs) -> NDArray[np.float64]:
-    """Of a value by (side, point)."""
-    return np.asarray(middles[-1] - middles[0] if len(middles) == 2 else middles[0])
+def _estimates(values: _Logs, by_median: _Flags) -> tuple[_ByPoint, _ByPoint, _ByPoint]:
+    """Of each point: the difference between its sides, its variance in units of that of one value, and the variance of one value."""
+    middles = np.where(by_median, np.nanmedian(values, axis=2), np.nanmean(values, axis=2))
+    difference = middles[-1] - middles[0] if len(middles) == 2 else middles[0]
+    return difference, _weight(values) * np.where(by_median, _MEDIAN_PENALTY, 1), _variance(values)
 
 
-def _weight(values: _Logs) -> NDArray[np.float64]:
-    """Variance of each point's difference of means, in units of the variance of one round."""
+def _weight(values: _Logs) -> _ByPoint:
     return np.asarray((1 / _count(values)).sum(axis=0))
 
 
@@ -182,39 +159,42 @@ def _residuals(values: _Logs) -> _Logs:
     return np.asarray(values - np.nanmean(values, axis=2, keepdims=True))
 
 
-def _variance(values: _Logs) -> NDArray[np.float64]:
-    """Of one round, by point; infinite where nothing is known of it."""
+def _variance(values: _Logs) -> _ByPoint:
+    """Infinite where nothing is known of it."""
     squares, df = np.nansum(_residuals(values) ** 2, axis=(0, 2)), (_count(values) - 1).sum(axis=0)
     return np.where(df > 0, squares / np.maximum(df, 1), inf)
 
 
-def _spread(values: _Logs, closeness: float, related: bool = True) -> _Spread:
-    """What points of several rounds together tell about the spread of one; of repeats, not `related` from point to point.
+def _half_widths(values: _Logs, own: _ByPoint, weight: _ByPoint, mean_weight: float, closeness: float | None) -> tuple[_ByPoint, float]:
+    """Of the intervals of all points, and of that of the mean over the points with these values, from what these tell of the spread.
 
     Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
     split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
     of freedom of the sum. What they share lasts, and if rounds follow each other fast, they are not as many
     witnesses either: of two sweeps, measured apart, one may have had all of a good minute.
+    `closeness` is None for repeats, which share nothing.
     """
-    residuals, dfs = _residuals(values), (_count(values) - 1).sum(axis=0)
-    points, squares, total_df = len(dfs), float(np.nansum(residuals**2)), int(dfs.sum())
+    dfs, squares = (_count(values) - 1).sum(axis=0), float(np.nansum(_residuals(values) ** 2))
+    points, total_df, variances = len(dfs), int(dfs.sum()), _variance(values)[dfs > 0]
     if not total_df:
-        return _Spread(inf, 1)
-    variances = _variance(values)[dfs > 0]
+        return np.full(len(own), inf), inf
     # The median point's, so that a few disturbed points don't blur all others: of few points the mean.
     # The median of a chi-squared value is below its mean: Wilson and Hilferty 1931.
     typical = float(np.median(variances / (1 - 2 / (9 * dfs[dfs > 0])) ** 3) if len(variances) > 2 else variances.mean())
     lasts = closeness * median(_walk(*map(np.flatnonzero, np.isfinite(values[:, i]))) for i in range(points)) if closeness else 0.0
     witnesses = np.isfinite(values).sum(axis=1)
-    shared_df = max(1, int((witnesses > 0).sum()) - len(values)) if related else total_df
+    shared_df = max(1, int((witnesses > 0).sum()) - len(values)) if closeness is not None else total_df
     if points == 1 or shared_df >= total_df or not squares:  # of one point nobody can tell which part of it lasts
-        variance = squares / total_df
-        return _Spread(typical, total_df, variance, total_df, lasts * variance)
-    shared = float((np.nansum(residuals, axis=1) ** 2 / np.maximum(witnesses, 1)).sum())
-    rest, rest_df = max(0.0, squares - shared), total_df - shared_df
-    lasting = lasts * max(0.0, shared / shared_df - rest / rest_df) / points
-    df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
-    return _Spread(typical, df, shared / shared_df, shared_df, lasting)
+        shared_df, df, of_round = total_df, float(total_df), squares / total_df
+        lasting = lasts * of_round
+    else:
+        shared = float((np.nansum(_residuals(values), axis=1) ** 2 / np.maximum(witnesses, 1)).sum())
+        rest, rest_df, of_round = max(0.0, squares - shared), total_df - shared_df, shared / shared_df
+        lasting = lasts * max(0.0, of_round - rest / rest_df) / points
+        df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
+    confidence = 1 - (1 - CONFIDENCE) / len(own)  # Bonferroni
+    of_points = t_quantile(confidence, df) * np.sqrt(np.maximum(own, typical) * weight + lasting)
+    return of_points, t_quantile(CONFIDENCE, shared_df) * sqrt(of_round * mean_weight / points + lasting)
 
 
 def _walk(base: NDArray[np.int_], new: NDArray[np.int_]) -> float:
@@ -229,18 +209,17 @@ def _walk(base: NDArray[np.int_], new: NDArray[np.int_]) -> float:
     return max(0.0, float(between / (within / (len(times) - 2))) - 1 / len(base) - 1 / len(new))
 
 
-def _lopsided(base: int, new: int) -> bool:
-    """Whether one side of a point lost two rounds more, and more than chance explains: McNemar's (b - n)^2 / (b + n)."""
-    return bool(abs(base - new) >= 2 and (base - new) ** 2 >= base + new)
+def _lopsided(lost: NDArray[np.int_], telling: _Flags) -> tuple[_Flags, bool]:
+    """Where one side of a point lost two rounds more, and more than chance explains: McNemar's (b - n)^2 / (b + n).
+
+    And whether half of the `telling` points are so, or one side lost a whole round more than the other.
+    """
+    more = lost[1] - lost[0]
+    found = (np.abs(more) >= 2) & (more**2 >= lost.sum(axis=0))
+    return found, bool(found[telling].mean() >= 0.5 or abs(more[telling].mean()) >= 1)
 
 
-def _slanted(lost: NDArray[np.int_]) -> bool:
-    """Whether half of the points are lopsided, or one side lost a whole round more than the other. `lost` by (side, point)."""
-    many = fmean(_lopsided(*point) for point in lost.T) >= 0.5
-    return bool(many or abs(np.subtract(*lost.mean(axis=1))) >= 1)
-
-
-def _change(difference: float, half: float, min_effect: float, single: bool, noisy: bool, lopsided: bool) -> Change:
+def _change(difference: float, half: float, single: bool, noisy: bool, lopsided: bool, min_effect: float) -> Change:
     """A difference counts when it is large enough and its interval excludes 1; from a single round, when all of the interval is large."""
     smallest, size = log(1 + min_effect), abs(difference)
     verdict = Verdict.same if size + half <= smallest else Verdict.undecided
