@@ -57,10 +57,9 @@ def read_jobs(
     frame = pa.concat_tables(tables).to_pandas()
     frame["sweep"] = _sweeps(np.repeat([str(folder) for folder in folders], list(map(len, tables))), frame["name"])
     frame["source"] = frame["source"].fillna(sampling.MEASURED)
-    latest = _results_last(frame).drop_duplicates([*KEY, "round", "source"], keep="last")
+    frame = _results_last(frame).drop_duplicates([*KEY, "round", "source"], keep="last")
     if settle:
-        latest = sampling.settled(latest)
-    frame = _results_last(latest).drop_duplicates([*KEY, "round"] if settle else [*KEY, "round", "source"], keep="last")
+        frame = sampling.settled(frame).drop_duplicates([*KEY, "round"], keep="last")
     frame = frame.sort_values("started_at", kind="stable", ignore_index=True)
     return _with_engine_columns(_with_config_columns(_with_warnings(frame)))
 
@@ -90,8 +89,10 @@ def pool_rounds(jobs: pd.DataFrame) -> pd.DataFrame:
 def telling_apart(frame: pd.DataFrame) -> list[str]:
     """The columns, beside the grid's own, whose values tell one series of settings from the other."""
     chosen = [column for column in _IDENTITY if frame[column].nunique() > 1]
-    for column in (*_FURTHER, *_config_columns(frame), *_LAST_RESORT):
-        if column in frame and frame[column].nunique() > 1 and _splits(frame, chosen, column):
+    config = [column for column in map(str, frame) if "." in column and column not in _LAST_RESORT]
+    for column in (*_FURTHER, *config, *_LAST_RESORT):
+        varies = column in frame and frame[column].nunique() > 1
+        if varies and (not chosen or frame.groupby(chosen, dropna=False, observed=True)[column].nunique().max() > 1):
             chosen.append(column)
     return chosen
 
@@ -170,21 +171,10 @@ def _union(lists: pd.Series) -> list[str]:
 def _with_rates(frame: pd.DataFrame) -> pd.DataFrame:
     output = frame["batch_size"] * frame["output_tokens"]
     total = frame["batch_size"] * (frame["input_tokens"] + frame["output_tokens"])
-    for rate, tokens in (("output_tok_s", output), ("total_tok_s", total)):
-        frame[rate] = tokens / frame["latency_s"]
-        for end, other in (("_min", "_max"), ("_max", "_min"), ("_low", "_high"), ("_high", "_low")):
-            frame[f"{rate}{end}"] = tokens / frame[f"latency_s{other}"]
-    for end in ("", "_min", "_max", "_low", "_high"):
+    for end, other in (("", ""), ("_min", "_max"), ("_max", "_min"), ("_low", "_high"), ("_high", "_low")):
+        frame[f"output_tok_s{end}"], frame[f"total_tok_s{end}"] = (tokens / frame[f"latency_s{other}"] for tokens in (output, total))
         frame[f"latency_per_token_s{end}"] = frame[f"latency_s{end}"] / frame["output_tokens"]
     return frame
-
-
-def _splits(frame: pd.DataFrame, chosen: list[str], column: str) -> bool:
-    return not chosen or bool(frame.groupby(chosen, dropna=False, observed=True)[column].nunique().max() > 1)
-
-
-def _config_columns(frame: pd.DataFrame) -> list[str]:
-    return [column for column in frame.columns if "." in column and column not in _LAST_RESORT]
 
 
 # These have columns of their own.
@@ -192,7 +182,7 @@ _COVERED = {
     *("model.name", "model.dtype", "model.weights", "framework.name", "framework.tp", "framework.attention", "hardware.name"),
     *("hardware.device", "hardware.threads", "generation.num_beams", "generation.do_sample", "data.source", "data.path"),
 }
-_GROUPS = ("model", "framework", "hardware", "generation", "data")
+_GROUPS = ("model.", "framework.", "hardware.", "generation.", "data.")
 
 
 def _with_warnings(frame: pd.DataFrame) -> pd.DataFrame:
@@ -204,18 +194,13 @@ def _with_warnings(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:
     configs = [json_object(config) for config in frame["config"]]
-    flat = pd.DataFrame([_uncovered(config) for config in configs], index=frame.index)
-    varied = flat[[column for column in flat if flat[column].nunique() > 1]]
+    flat = pd.DataFrame([dict(leaves(config)) for config in configs], index=frame.index)
+    told = [key for key in map(str, flat) if key.startswith(_GROUPS) and key not in _COVERED and not key.startswith("model.architecture")]
+    flat = flat[told].map(lambda value: json.dumps(value) if isinstance(value, dict | list) else value)
     loaded = [canonical_json({group: config.get(group) for group in ("model", "framework", "hardware")}) for config in configs]
     attention = [json_value(args, "used", "attention") for args in frame["framework_args"]]
-    told = pd.DataFrame({"loaded": loaded, "attention": [each if isinstance(each, str) else None for each in attention]}, index=frame.index)
-    return pd.concat([frame, told, varied], axis="columns")
-
-
-def _uncovered(config: Mapping[str, Any]) -> dict[str, Any]:
-    groups = {group: config[group] for group in _GROUPS if isinstance(config.get(group), Mapping)}
-    pairs = [(key, value) for key, value in leaves(groups) if key not in _COVERED and not key.startswith("model.architecture")]
-    return {key: json.dumps(value) if isinstance(value, dict | list) else value for key, value in pairs}
+    own = pd.DataFrame({"loaded": loaded, "attention": [each if isinstance(each, str) else None for each in attention]}, index=frame.index)
+    return pd.concat([frame, own, flat[[key for key in told if flat[key].nunique() > 1]]], axis="columns")
 
 
 def _with_engine_columns(frame: pd.DataFrame) -> pd.DataFrame:
