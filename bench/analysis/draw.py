@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
 from textwrap import fill
@@ -185,6 +185,8 @@ def _set_scales(ax: Axes, chart: Chart, parts: Parts, share: float) -> tuple[str
     if chart.x in parts.shown.select_dtypes("number"):
         also = parts.limit if chart.along else parts.missing
         x_scale = chart.x_scale or scales.scale_for(chart.x, pd.concat([_extent(parts.shown, chart.x), _extent(also, chart.x)]), 0.07)
+        if chart.facet and chart.along:  # in narrow panels, times need more room than batch sizes
+            x_scale = replace(x_scale, ticks=tuple(scales.uncrowded(x_scale.ticks, share=0.17)))
         scales.apply(ax.xaxis, x_scale, column_of(chart.x).show)
         x_caption = scales.caption(chart.x, x_scale)
     room = 0.08 + 0.012 * len(parts.styles)  # names may stand over their lines
