@@ -67,7 +67,9 @@ class Panel:
     column: int
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[(frame[list(self.cell)] == pd.Series(self.cell)).all(axis="columns")] if self.cell else frame
+        for name, value in self.cell.items():
+            frame = frame[frame[name] == value]
+        return frame
 
 
 def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:

@@ -137,7 +137,8 @@ def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Seque
 
 def _put_text(figure: Figure, y: float, text: str, **look: Any) -> float:
     """As many lines of it as it needs; return its place less its height."""
-    drawn = figure.text(_LEFT, y, text, wrap=True, **look)
+    drawn = figure.text(_LEFT, y, text, **look)
+    drawn.set_wrap(drawn.get_window_extent().x1 > 0.99 * figure.bbox.width)  # only where it must: each look at such a text wraps it again
     return y - drawn.get_window_extent().height / figure.bbox.height
 
 
@@ -164,13 +165,14 @@ class EndLabel(NamedTuple):
     color: str
 
 
-def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 13) -> None:
-    """Each line's name right of its last point, moved up or down where names would overlap. Call it when the texts are put."""
+def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 15) -> None:
+    """Each line's name right of its last point, moved up or down where names would overlap.
+
+    The gap is that of panels as high as they are before the texts around them are put, which is a sixth too much.
+    """
     if not labels:
         return
     figure: Any = ax.get_figure(root=True)
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
     in_data: Any = [(ax.convert_xunits(label.x), label.y) for label in labels]  # type: ignore[no-untyped-call]
     places_pt = ax.transData.transform(in_data) * 72 / figure.dpi
     order, moved_pt = np.argsort(places_pt[:, 0], kind="stable"), places_pt[:, 1].copy()
@@ -178,18 +180,12 @@ def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 13) -> 
     ends_pt = np.maximum.accumulate(starts_pt + [12 + 6 * len(labels[i].text) for i in order])
     for over_each_other in np.split(order, np.flatnonzero(starts_pt[1:] > ends_pt[:-1]) + 1):
         moved_pt[over_each_other] = spread(moved_pt[over_each_other], gap_pt)
-    look: dict[str, Any] = {
-        "va": "center",
-        "fontsize": 10,
-        "fontweight": "bold",
-        "zorder": 6,
-        "path_effects": [HALO],
-        "textcoords": "offset points",
-    }
+    look: dict[str, Any] = {"va": "center", "fontsize": 10, "fontweight": "bold", "zorder": 6, "path_effects": [HALO]}
+    stroke: dict[str, Any] = {"arrowstyle": "-", "lw": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0, "patchA": None, "relpos": (0, 0.5)}
     for label, shift_pt in zip(labels, moved_pt - places_pt[:, 1], strict=True):
-        leader = {"arrowstyle": "-", "color": label.color, "lw": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)}
-        name = shorten(label.text, 40, placeholder=" …")
-        ax.annotate(name, (label.x, label.y), (9, shift_pt), color=label.color, arrowprops=leader if abs(shift_pt) > 2 else None, **look)
+        leader = {**stroke, "color": label.color} if abs(shift_pt) > 2 else None
+        name, place = shorten(label.text, 40, placeholder=" …"), (label.x, label.y)
+        ax.annotate(name, place, (9, shift_pt), textcoords="offset points", color=label.color, arrowprops=leader, **look)
 
 
 def spread(values: ArrayLike, gap: float) -> NDArray[np.float64]:
