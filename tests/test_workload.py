@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bench.config import DataConfig, PromptSource, RunConfig
-from bench.data import embedded_tokenizer
+from bench.data import embedded_tokenizer, prose
 from bench.errors import InvalidSetting, Unavailable
-from bench.measure.workload import BenchMarkDataGenerator, prompts_for, prose
+from bench.measure.workload import BenchMarkDataGenerator, prompts_for
 from tests.conftest import TINY, fake_run
 
 PROSE = DataConfig(source=PromptSource.prose)

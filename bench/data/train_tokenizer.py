@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-HERE = Path(__file__).parent
+from bench.data import HERE, prose
+
 SPECIAL_TOKENS = ["<unk>", "<s>", "</s>", "<pad>"]
-
-
-def prose() -> list[str]:
-    """The shipped passages, in order."""
-    files = sorted(HERE.glob("*.jsonl"))
-    return [json.loads(line)["text"] for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def train(vocab_size: int = 8192) -> Tokenizer:

@@ -62,10 +62,6 @@ class Settings(FrameworkConfig):
         """BMC cuts the final length into about as many segments as each has tokens (pace/llm/attention/contiguous/cache.py)."""
         return total_tokens // isqrt(total_tokens) if self.kv_cache_type is KVCacheType.BMC else 1
 
-    @property
-    def reads_every_weight(self) -> bool:
-        return not self.has_draft
-
     def check(self, run: RunConfig) -> None:
         for operator, backend in self.llm_operators.items():
             key = f"framework.llm_operators.{operator}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import DataConfig, PromptSource, RunConfig, Weights
-from bench.data import embedded_tokenizer
+from bench.data import embedded_tokenizer, prose
 from bench.errors import InvalidSetting, Unavailable
 from bench.frameworks.base import Tokens
 from bench.frameworks.transformers import models
@@ -62,13 +62,6 @@ class BenchMarkDataGenerator:
         tokens = self._drawn if self._corpus is None else cut(self._corpus, self._shape, self._rng)
         ids = torch.tensor(tokens)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def prose() -> list[str]:
-    """The embedded public-domain passages; bench/data/README.md names their sources."""
-    from bench.data.train_tokenizer import prose as shipped
-
-    return shipped()
 
 
 def tokenize(tokenizer: Any, texts: list[str]) -> NDArray[np.int64]:
