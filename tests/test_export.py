@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,22 @@ def test_llm_foundry_lines_are_means_under_the_names_of_its_script(tmp_path: Pat
 def test_llm_foundry_lines_of_several_frameworks_can_be_told_apart(tmp_path: Path) -> None:
     lines = export.as_llm_foundry(measured(tmp_path)).splitlines()[2:]
     assert [line.partition(",")[0] for line in lines] == ["old_hf_4_128_3", "old_pace_4_128_3"]
+
+
+def test_two_sweeps_in_one_folder_are_never_pooled(tmp_path: Path) -> None:
+    [old] = synthetic.sweep(name="old", batch_size=[4], output_tokens=[11])
+    new = {**old, "name": "new", "started_at": old["started_at"] + timedelta(hours=1)}
+    lines = export.as_llm_foundry(synthetic.write(tmp_path, [old, new])).splitlines()[2:]
+    assert [line.partition("_")[0] for line in lines] == ["old", "new"]
+
+
+def test_a_row_whose_json_is_broken_is_exported_without_what_it_would_tell(tmp_path: Path) -> None:
+    [row] = synthetic.sweep(batch_size=[1], output_tokens=[11])
+    folder = synthetic.write(tmp_path, [{**row, "config": "{", "framework_args": None}])
+    assert json.loads(export.as_json_lines(folder))["config"] == {}
+    page = json.loads(export.as_pace_json(folder))
+    assert page["warmup_runs"] is None
+    assert page["benchmark_results"][0]["metrics"]["mean_accepted_tokens"] is None
 
 
 def test_an_empty_folder_and_one_without_measurements_are_told_apart(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,9 +251,9 @@ def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Pat
     jobs = read_jobs([synthetic.write(tmp_path, rows)], pace.HEAVY_COLUMNS)
     names = {file.stem for file in pace.save(jobs, tmp_path / "compare")}
     assert names == {*pace.BARS, *pace.LINES}
-    gaps = {"mine": pace.Line("Gaps", "of my own", "Output token", pace.LINES["time_per_tokens"].points)}
+    gaps = {"mine": replace(pace.LINES["time_per_tokens"], title="Gaps")}
     assert [file.stem for file in pace.create_comparison_line_graph(jobs, tmp_path / "own", gaps)] == ["mine", "mine"]
-    mine = {"mine": pace.Bar("Loading", "once per model", lambda table: table["batch_size"] * 1.0)}
+    mine = {"mine": pace.Metric("once per model", lambda job: job["batch_size"] * 1.0, title="Loading")}
     assert [file.stem for file in pace.create_comparison_bar_graph(jobs, tmp_path / "own", mine)] == ["mine", "mine"]
 
 
@@ -269,7 +270,7 @@ def test_frameworks_are_compared_where_most_of_them_arrived(tmp_path: Path, monk
 
 def test_per_token_metrics_keep_amds_definitions(tmp_path: Path) -> None:
     jobs = read_jobs([synthetic.write(tmp_path, synthetic.sweep(batch_size=[4], output_tokens=[11]))])
-    values = {name: metric.value(jobs).iloc[0] for name, metric in pace.BARS.items()}
+    values = {name: metric.value(jobs.iloc[0]) for name, metric in pace.BARS.items()}
     assert values["average_latency_per_token"] == pytest.approx(1 / values["total_tps"])
     assert values["output_tps"] == pytest.approx(4 * 11 / values["average_gen_time"])
 

@@ -20,7 +20,6 @@ from bench.cells import JSON_COLUMNS, json_object, json_value
 from bench.errors import NothingMeasured
 from bench.results import COLUMNS, Row, Status, Store
 
-_Metric = tuple[str, Callable[[pd.Series], Any]]
 _FOUNDRY_HEADER = "name, latency (s), throughput (tokens/s), latency_per_sequence_output_token (ms)"
 
 
@@ -53,7 +52,7 @@ def as_pace_json(folder: Path) -> str:
     page = {
         **{key: value for key, value in results[0].items() if key not in own},
         "benchmark_results": [{key: result[key] for key in own} for result in results],
-        "definitions": {name: definition for name, (definition, _) in (_METRICS | _SYSTEM_METRICS).items()},
+        "definitions": {name: str(metric) for name, metric in (pace.METRICS | pace.SYSTEM_METRICS).items()},
     }
     return json.dumps(page, indent=4, ensure_ascii=False) + "\n"
 
@@ -98,6 +97,7 @@ def _opened(row: Row) -> Row:
 
 
 def _pace_result(job: pd.Series) -> dict[str, Any]:
+    host = {name: metric.value(job) for name, metric in pace.SYSTEM_METRICS.items()}
     return {
         "framework": job["framework"],
         "model_name": job["model"],
@@ -111,51 +111,10 @@ def _pace_result(job: pd.Series) -> dict[str, Any]:
         },
         "num_runs": len(job["latencies_s"]),
         "warmup_runs": json_value(job["config"], "warmup_runs"),
-        "metrics": {name: value(job) for name, (_, value) in _METRICS.items()},
-        "system_metrics": {name: value(job) for name, (_, value) in _SYSTEM_METRICS.items()}
-        if pace.LINES["cpu_usage"].is_in(job)
-        else None,
+        "metrics": {name: metric.value(job) for name, metric in pace.METRICS.items()},
+        "system_metrics": None if host["cpu_usage"] is None else host,
     }
 
 
 def _whole(value: Any) -> int | None:
     return None if pd.isna(value) else int(value)
-
-
-def _tokens(*lengths: str) -> Callable[[pd.Series], int]:
-    return lambda job: int(job["batch_size"] * job[list(lengths)].sum()) * len(job["latencies_s"])
-
-
-def _average(name: str) -> _Metric:
-    bar, unit = pace.BARS[name], "s" if name.startswith("average") else "tokens/s"
-
-    def value(job: pd.Series) -> float | None:
-        [found] = bar.value(pd.DataFrame([job]))
-        return None if pd.isna(found) else float(found)
-
-    return f"{unit}; {bar.definition}", value
-
-
-def _series(name: str, unit: str) -> _Metric:
-    line = pace.LINES[name]
-    return f"{unit}; {line.definition}", lambda job: line.points(job)[1].tolist() if line.is_in(job) else None
-
-
-# What each metric means, and its value. What pace.py draws has its definition there.
-_METRICS: dict[str, _Metric] = {
-    "total_tokens": ("batch × (prompt + output tokens), of all repeats together", _tokens("input_tokens", "output_tokens")),
-    "total_gen_tokens": ("batch × output tokens, of all repeats together", _tokens("output_tokens")),
-    **{name: _average(name) for name in pace.BARS},
-    "generation_times": ("s; each repeat, whole batch", lambda job: list(map(float, job["latencies_s"]))),
-    "time_per_tokens": _series("time_per_tokens", "s per output token"),
-    "mean_accepted_tokens": (
-        "tokens of the draft that the model accepted per step, in the last repeat",
-        lambda job: json_value(job["framework_args"], "used", "accepted_tokens"),
-    ),
-}
-_SYSTEM_METRICS: dict[str, _Metric] = {
-    "interval": ("s; between two samples of the host", lambda job: json_value(job["config"], "measure", "interval_s")),
-    "cpu_usage": _series("cpu_usage", "percent of all CPUs"),
-    "ram_usage": _series("ram_usage", "MB of 2^20 bytes"),
-    "peak_ram_usage": ("MB; the largest ram_usage", lambda job: float(pace.LINES["ram_usage"].points(job)[1].max())),
-}

@@ -1,123 +1,140 @@
-"""Frameworks side by side: bars of averages, and lines over tokens and time, under the names that AMD's benchmark gave them."""
+"""AMD's metrics under the names of its benchmark, each with its definition; and frameworks side by side in charts of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from bench.analysis import scales, style
 from bench.analysis.charts import provenance
 from bench.analysis.columns import GRID
 from bench.analysis.draw import line_names
 from bench.analysis.settings import facts, telling_apart
+from bench.cells import json_value
 from bench.results import Status
 from bench.units import format_count, format_seconds
 
 HEAVY_COLUMNS = ("token_times_s", "system")
 """What create_comparison_line_graph needs beside the usual columns: `read_jobs(folders, HEAVY_COLUMNS)`."""
-Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One number per job, averaged over the repeats."""
+class Metric:
+    """A number per job, or a series of them along `x`; None where it was not recorded."""
 
-    title: str
     definition: str
-    value: Callable[[pd.DataFrame], pd.Series]
+    value: Callable[[pd.Series], Any]
+    unit: str = ""
+    title: str = ""  # of its chart; without, none is drawn
     show: Callable[[float], str] = format_seconds
+    x: str = ""
+    places: Callable[[pd.Series], Sequence[float] | None] | None = None  # where along x; default: 1, 2, 3, ...
+
+    def __str__(self) -> str:
+        return f"{self.unit}; {self.definition}" if self.unit else self.definition
 
 
-@dataclass(frozen=True)
-class Line:
-    """A series per job: where along the x axis, and how much."""
-
-    title: str
-    definition: str
-    x: str
-    points: Callable[[pd.Series], Points]
-    needs: str = "token_times_s"  # the column without which a job has no such line
-    show: Callable[[float], str] = format_seconds
-
-    def is_in(self, job: pd.Series) -> bool:
-        """Whether it was recorded."""
-        return job[self.needs] is not None and len(job[self.needs]) > 0
+def _mean_s(job: pd.Series) -> float:
+    return float(np.mean(job["latencies_s"]))
 
 
-def _mean_s(jobs: pd.DataFrame) -> pd.Series:
-    return jobs["latencies_s"].map(np.mean)
+def _tokens(job: pd.Series, *lengths: str) -> int:
+    return int(job["batch_size"] * job[list(lengths)].sum())
 
 
-def _total_tps(jobs: pd.DataFrame) -> pd.Series:
-    return jobs["batch_size"] * (jobs["input_tokens"] + jobs["output_tokens"]) / _mean_s(jobs)
+def _total_tps(job: pd.Series) -> float:
+    return _tokens(job, "input_tokens", "output_tokens") / _mean_s(job)
 
 
-BARS: dict[str, Bar] = {
-    "average_gen_time": Bar("Average generation time", "mean over the repeats, whole batch", _mean_s),
-    "average_latency_per_token": Bar(
-        "Average latency per token",
-        "average generation time / (batch × (prompt + output tokens)): 1 / total_tps, not the time between tokens",
-        lambda jobs: 1 / _total_tps(jobs),
+def _token_gaps(job: pd.Series) -> list[float] | None:
+    times = job["token_times_s"]
+    if times is None or not len(times):
+        return None
+    return list(np.median(np.diff(np.array(list(map(list, times))), axis=1, prepend=0.0), axis=0))
+
+
+def _samples(job: pd.Series, key: str) -> list[float] | None:
+    found = [sample[key] for sample in job["system"]] if job["system"] is not None else []
+    return found if found and None not in found else None
+
+
+def _ram_used(job: pd.Series) -> list[float] | None:
+    found = _samples(job, "ram_bytes")
+    return found and [(ram_bytes - found[0]) / 2**20 for ram_bytes in found]
+
+
+METRICS: dict[str, Metric] = {
+    "total_tokens": Metric(
+        "batch × (prompt + output tokens), of all repeats together",
+        lambda job: _tokens(job, "input_tokens", "output_tokens") * len(job["latencies_s"]),
     ),
-    "total_tps": Bar("Total tokens per second", "batch × (prompt + output tokens) / average generation time", _total_tps, format_count),
-    "output_tps": Bar(
-        "Output tokens per second",
+    "total_gen_tokens": Metric(
+        "batch × output tokens, of all repeats together", lambda job: _tokens(job, "output_tokens") * len(job["latencies_s"])
+    ),
+    "average_gen_time": Metric("mean over the repeats, whole batch", _mean_s, "s", "Average generation time"),
+    "average_latency_per_token": Metric(
+        "average generation time / (batch × (prompt + output tokens)): 1 / total_tps, not the time between tokens",
+        lambda job: 1 / _total_tps(job),
+        "s",
+        "Average latency per token",
+    ),
+    "total_tps": Metric(
+        "batch × (prompt + output tokens) / average generation time", _total_tps, "tokens/s", "Total tokens per second", format_count
+    ),
+    "output_tps": Metric(
         "batch × output tokens / average generation time",
-        lambda jobs: jobs["batch_size"] * jobs["output_tokens"] / _mean_s(jobs),
+        lambda job: _tokens(job, "output_tokens") / _mean_s(job),
+        "tokens/s",
+        "Output tokens per second",
         format_count,
     ),
-    "average_ttft": Bar("Average time to first token", "median over the repeats", lambda jobs: jobs["ttft_s"]),
-}
-
-
-def _token_gaps(job: pd.Series) -> Points:
-    times = np.array([list(repeat) for repeat in job["token_times_s"]])
-    gaps = np.median(np.diff(times, axis=1, prepend=0.0), axis=0)
-    return np.arange(1.0, len(gaps) + 1), gaps
-
-
-def _samples(key: str, scale: float = 1.0, *, from_start: bool = False) -> Callable[[pd.Series], Points]:
-    def points(job: pd.Series) -> Points:
-        values = np.array([sample[key] for sample in job["system"]], dtype=float) * scale
-        return np.array([sample["t_s"] for sample in job["system"]]), values - (values[0] if from_start else 0.0)
-
-    return points
-
-
-LINES: dict[str, Line] = {
-    "time_per_tokens": Line("Time per token", "median over the repeats; the first from the request", "Output token", _token_gaps),
-    "cpu_usage": Line("CPU usage", "of the whole host", "Time (s)", _samples("cpu_percent"), "system", "{:.0f} %".format),
-    "ram_usage": Line(
-        "RAM usage",
-        "of the whole host, from the start on",
-        "Time (s)",
-        _samples("ram_bytes", 2**-20, from_start=True),
-        "system",
-        "{:.0f} MiB".format,
+    "average_ttft": Metric(
+        "median over the repeats", lambda job: None if pd.isna(job["ttft_s"]) else job["ttft_s"], "s", "Average time to first token"
+    ),
+    "generation_times": Metric("each repeat, whole batch", lambda job: list(map(float, job["latencies_s"])), "s"),
+    "time_per_tokens": Metric(
+        "median over the repeats; the first from the request", _token_gaps, "s per output token", "Time per token", x="Output token"
+    ),
+    "mean_accepted_tokens": Metric(
+        "tokens of the draft that the model accepted per step, in the last repeat",
+        lambda job: json_value(job["framework_args"], "used", "accepted_tokens"),
     ),
 }
+_OVER_TIME: dict[str, Any] = {"x": "Time (s)", "places": partial(_samples, key="t_s")}
+SYSTEM_METRICS: dict[str, Metric] = {
+    "interval": Metric("between two samples of the host", lambda job: json_value(job["config"], "measure", "interval_s"), "s"),
+    "cpu_usage": Metric(
+        "of the whole host", partial(_samples, key="cpu_percent"), "percent of all CPUs", "CPU usage", "{:.0f} %".format, **_OVER_TIME
+    ),
+    "ram_usage": Metric(
+        "of the whole host, from the start on", _ram_used, "MB of 2^20 bytes", "RAM usage", "{:.0f} MiB".format, **_OVER_TIME
+    ),
+    "peak_ram_usage": Metric("the largest ram_usage", lambda job: max(_ram_used(job) or [], default=None), "MB"),
+}
+BARS = {name: metric for name, metric in METRICS.items() if metric.title and not metric.x}
+LINES = {name: metric for name, metric in (METRICS | SYSTEM_METRICS).items() if metric.x}
 
 
-def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Bar] = BARS) -> list[Path]:
+def create_comparison_bar_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Metric] = BARS) -> list[Path]:
     """A picture per metric, a bar per framework (or whatever else varies), grouped by batch and lengths.
 
-    Extend or replace `metrics` for others: {**BARS, "mine": Bar(...)}.
+    Extend or replace `metrics` for others: {**BARS, "mine": Metric(...)}.
     """
     ok = _named(jobs)
     frame = ok.assign(setting=line_names(ok, [column for column in GRID if ok[column].nunique() > 1]).replace("", " "))
-    measured = ((name, metric, frame.assign(value=metric.value(frame)).dropna(subset=["value"])) for name, metric in metrics.items())
-    return style.save_all(((name, _bars(found, metric)) for name, metric, found in measured if len(found)), folder)
+    return _save(frame, folder, metrics, _bars)
 
 
-def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Line] = LINES) -> list[Path]:
+def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapping[str, Metric] = LINES) -> list[Path]:
     """A picture per metric at the largest point that most of them reached, a line per framework (or whatever else varies).
 
     `jobs` must hold HEAVY_COLUMNS; what was not recorded is left out.
@@ -126,8 +143,7 @@ def create_comparison_line_graph(jobs: pd.DataFrame, folder: Path, metrics: Mapp
     ok = ok.assign(reached=ok.groupby(list(GRID))["line"].transform("nunique"), tokens=ok["batch_size"] * ok["output_tokens"])
     largest = ok.sort_values(["reached", "tokens"], kind="stable").iloc[-1]
     frame = ok[(ok[list(GRID)] == largest[list(GRID)]).all(axis="columns")]
-    recorded = ((name, metric, frame[frame.apply(metric.is_in, axis="columns")]) for name, metric in metrics.items())
-    return style.save_all(((name, _lines(found, metric)) for name, metric, found in recorded if len(found)), folder)
+    return _save(frame, folder, metrics, _lines)
 
 
 def save(jobs: pd.DataFrame, folder: Path) -> list[Path]:
@@ -140,13 +156,20 @@ def _named(jobs: pd.DataFrame) -> pd.DataFrame:
     return ok.assign(line=line_names(ok, telling_apart(ok) or ["framework"]))
 
 
+def _save(frame: pd.DataFrame, folder: Path, metrics: Mapping[str, Metric], draw: Callable[[pd.DataFrame, Metric], Figure]) -> list[Path]:
+    """A picture of each metric, of the jobs that have it, in a column `value`."""
+    found = {name: frame.assign(value=[metric.value(job) for _, job in frame.iterrows()]) for name, metric in metrics.items()}
+    recorded = {name: jobs.dropna(subset="value") for name, jobs in found.items()}
+    return style.save_all(((name, draw(jobs, metrics[name])) for name, jobs in recorded.items() if len(jobs)), folder)
+
+
 def _palette(frame: pd.DataFrame) -> dict[str, str]:
     lines = frame.drop_duplicates("line").sort_values("line")
     looks = style.unordered_styles(lines["framework"].tolist())
     return {line: look.color for line, look in zip(lines["line"], looks, strict=True)}
 
 
-def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
+def _bars(frame: pd.DataFrame, metric: Metric) -> Figure:
     import seaborn as sns
 
     palette, settings = _palette(frame), frame["setting"].unique()
@@ -166,21 +189,21 @@ def _bars(frame: pd.DataFrame, metric: Bar) -> Figure:
     return figure
 
 
-def _lines(frame: pd.DataFrame, metric: Line) -> Figure:
+def _lines(frame: pd.DataFrame, metric: Metric) -> Figure:
     figure = style.new_figure(7.6, 4.8)
     ax, palette = figure.add_subplot(), _palette(frame)
     ends: dict[str, style.EndLabel] = {}
     for _, job in frame.iterrows():
-        x, y = metric.points(job)
-        ax.plot(x, y, color=palette[job["line"]], lw=1.6)
-        ends[job["line"]] = style.EndLabel(x[-1], y[-1], job["line"], palette[job["line"]])
+        x = (metric.places and metric.places(job)) or range(1, len(job["value"]) + 1)
+        ax.plot(x, job["value"], color=palette[job["line"]], lw=1.6)
+        ends[job["line"]] = style.EndLabel(x[-1], job["value"][-1], job["line"], palette[job["line"]])
     _scale_lines(ax, metric)
     style.put_texts(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
     style.put_end_labels(ax, list(ends.values()))
     return figure
 
 
-def _scale_lines(ax: Axes, metric: Line) -> None:
+def _scale_lines(ax: Axes, metric: Metric) -> None:
     values = pd.Series(np.concatenate([line.get_ydata() for line in ax.lines]), dtype=float)
     if metric.show is format_seconds:
         scale = scales.scale_for("latency_s", values, headroom=0.1)
