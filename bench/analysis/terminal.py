@@ -43,8 +43,7 @@ def print_results(settings: pd.DataFrame, console: Console) -> None:
     text = results_table(settings)
     if text.empty:
         return
-    table = _fitting(text.head(_MOST_LINES), " · ".join(facts(settings)), console)
-    console.print(table)
+    console.print(_fitting(text.head(_MOST_LINES), " · ".join(facts(settings)), console))
     if len(text) > _MOST_LINES:
         console.print(f"... and {len(text) - _MOST_LINES} more settings", highlight=False)
     for line in _noise(settings):
@@ -77,8 +76,8 @@ def print_failures(jobs: pd.DataFrame, console: Console) -> None:
 def failures(jobs: pd.DataFrame) -> list[str]:
     """Each reason why jobs have no result, with their number and the first of them."""
     bad = jobs[jobs["status"] != Status.ok]
-    reasons = bad["error"].map(_first_line)
-    groups = list(bad.groupby([bad["status"], reasons], sort=False))
+    reasons = bad["error"].fillna("").astype(str).str.split("\n").str[0]
+    groups = bad.groupby(["status", reasons], sort=False)
     lines = [f"{len(group)} {status}: {_where(group)}{f' ({reason})' if reason else ''}" for (status, reason), group in groups]
     hidden = len(lines) - _MOST_REASONS
     return [*lines[:_MOST_REASONS], *([f"... and {hidden} more reasons"] if hidden > 0 else [])]
@@ -131,10 +130,6 @@ def _noise(settings: pd.DataFrame) -> list[str]:
     kinds = {re.sub(r"\d[\d.,]*", "#", reason): reason for reasons in noisy["noise"] for reason in reasons}
     told = [f"  {reason}" for reason in list(kinds.values())[:_MOST_REASONS]]
     return [f"~ {len(noisy)} of {len(settings)} settings are noisy, for reasons like:", *told] if len(noisy) else []
-
-
-def _first_line(error: object) -> str:
-    return error.partition("\n")[0] if isinstance(error, str) else ""
 
 
 def _where(group: pd.DataFrame) -> str:
