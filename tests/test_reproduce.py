@@ -98,6 +98,8 @@ def test_what_this_version_does_not_know_is_told_and_what_would_run_their_code_i
         ({"framework": {"name": ["x"]}}, "is not known here"),
         ({"model": {"name": "${oc.env:HOME}"}}, "is a formula"),
         ({"model": {"dtype": "fp7"}}, "model.dtype"),
+        ({"seed": {"a": 1}}, "seed=.* is one value"),
+        ({"measure": {"window": [1]}}, "measure.window=.* is one value"),
     ],
 )
 def test_rows_that_were_changed_end_with_one_message(tmp_path: Path, columns: dict[str, Any], message: str) -> None:

@@ -50,6 +50,11 @@ def convert(path: Path, folder: Path) -> NamedSweep:
         names = _write_options(folder, group, [point[group] for point in points])
         for point, name in zip(points, names, strict=True):
             point[group] = name
+    for key, value in (setting for point in points for setting in point.items()):
+        if isinstance(value, dict | list):
+            raise InvalidSetting(
+                key, f"{value}"[:60], "is one value in every row of this program; the file was changed, so name another one"
+            )
     axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0]}
     varying = [key for key, values in axes.items() if len(values) > 1]
     is_grid = prod(len(axes[key]) for key in varying) == len(points)
