@@ -479,6 +479,8 @@ def test_two_environments_without_their_like_are_refused_until_one_is_chosen(tmp
             file.unlink()
     assert exit_code(base, new) == 2
     assert " or --environment torch=9.9, or compare them: --by torch" in capsys.readouterr().err
+    assert exit_code(base, new, "--environment", "jobs=5") == 2
+    assert " or --environment torch=9.9, or compare them: --by torch" in capsys.readouterr().err
     assert exit_code(base, new, "--environment", "torch=9.9") == 0
     assert exit_code(new, "--by", "torch", "--base", "9.9") == 0
 

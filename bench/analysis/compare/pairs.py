@@ -126,7 +126,7 @@ def _varying(settings: pd.DataFrame, keys: Iterable[str]) -> list[str]:
 
 
 def _told(settings: pd.DataFrame, key: str) -> pd.Series:
-    return settings.get(key, pd.Series("null", settings.index)).fillna("null")
+    return settings.drop(columns=[*_MEASURED]).get(key, pd.Series("null", settings.index)).fillna("null")
 
 
 def _side(jobs: pd.DataFrame) -> Side:
