@@ -1,4 +1,7 @@
-"""Every setting as a typed dataclass: YAML only sets values, and a RunConfig that exists is one that makes sense."""
+"""One point: all its settings, the hashes that tell it from others, and what makes no sense together.
+
+The groups of settings are declared in bench/groups.py; everyone finds them here, too.
+"""
 
 from __future__ import annotations
 
@@ -7,96 +10,32 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Optional
 
-from bench.errors import InvalidSetting
+from bench.errors import InvalidSetting, require
+from bench.groups import MISSING
+from bench.groups import POSITION_KEYS as POSITION_KEYS
+from bench.groups import DataConfig as DataConfig
+from bench.groups import Decode as Decode
+from bench.groups import Device as Device
+from bench.groups import Dtype as Dtype
+from bench.groups import GenerationConfig as GenerationConfig
+from bench.groups import HardwareConfig as HardwareConfig
+from bench.groups import MeasureConfig as MeasureConfig
+from bench.groups import ModelConfig as ModelConfig
+from bench.groups import NoisePolicy as NoisePolicy
+from bench.groups import Order as Order
+from bench.groups import PromptSource as PromptSource
+from bench.groups import Rerun as Rerun
+from bench.groups import SweepConfig as SweepConfig
+from bench.groups import Weights as Weights
 
 # After a prefill, caches are cold and memory is new: so many steps were seen to take up to six times as long.
 SETTLING_STEPS = 3
-
-# OmegaConf's mark for "must be set"; spelled out so that workers need not import OmegaConf.
-MISSING: Any = "???"
+MAX_BATCH = "max"
 # num_runs=auto, warmup_runs=auto: measuring decides how many.
 AUTO = "auto"
-
-
-class Dtype(StrEnum):
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-    @property
-    def bytes(self) -> int:
-        return 4 if self is Dtype.fp32 else 2
-
-
-class Weights(StrEnum):
-    random = "random"
-    pretrained = "pretrained"
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class PromptSource(StrEnum):
-    random = "random"
-    prose = "prose"
-    dataset = "dataset"
-
-
-class NoisePolicy(StrEnum):
-    """What to do about other load on the host. The row tells of it in any case."""
-
-    record = "record"  # nothing
-    wait = "wait"  # start a job when the host is quiet, or after noise_wait_s
-
-
-class Rerun(StrEnum):
-    """Which jobs run again although they left a row from this config in this environment."""
-
-    missing = "missing"  # those without a result: never started, interrupted, crashed, timed out, failed
-    failed = "failed"  # and those whose result is not a measurement: oom, pruned, unsupported
-    all = "all"  # every job
-
-
-class Order(StrEnum):
-    cost = "cost"  # cheap points first, model by model
-    shuffle = "shuffle"  # at random (seeded by the round), so that drift does not look like an effect of the batch size
-    given = "given"  # as the grid lists them
-
-
-class Decode(StrEnum):
-    full = "full"  # every step is measured
-    sampled = "sampled"  # a few windows of steps, which add up to the whole; a tenth of the points also in full, to know the error
-
-
-# The transformers families spell "how many positions" in different ways.
-POSITION_KEYS = ("max_position_embeddings", "max_seq_len", "n_positions", "max_sequence_length")
-
-
-@dataclass
-class ModelConfig:
-    name: str = MISSING  # as people write it: MPT-7B
-    architecture: dict[str, Any] = field(default_factory=dict)  # keywords of its transformers config, with model_type
-    dtype: Dtype = Dtype.fp32  # of weights, activations and KV cache
-    weights: Weights = Weights.random  # random: right shape and speed, no download
-    path: Optional[str] = None  # hub id or local folder, for weights=pretrained
-    tokenizer: Optional[str] = None  # hub id or local folder; default: the model's own, or the embedded one
-    trust_remote_code: bool = False  # run code that comes with a hub model
-
-    @property
-    def family(self) -> str | None:
-        return self.architecture.get("model_type")
-
-    @property
-    def max_positions(self) -> int | None:
-        """Longest prompt + output that the model has positions for; None where its architecture is not known yet."""
-        return next((int(self.architecture[key]) for key in POSITION_KEYS if key in self.architecture), None)
 
 
 @dataclass(frozen=True)
@@ -157,59 +96,6 @@ class FrameworkConfig:
 
 
 @dataclass
-class HardwareConfig:
-    name: Optional[str] = (
-        None  # as people write it: 4xA100-80GB is held against the GPUs that are there, with device=cuda; default: described from the host
-    )
-    is_label: bool = False  # true: name is kept whatever is there
-    ranks: int = 1  # over which a tensor-parallel framework spreads a model here, unless framework.tp says otherwise
-    device: Device = Device.auto  # auto: cuda where there is a GPU, else cpu
-    memory_limit_gb: Optional[float] = None  # host memory of a worker, in 10^9 bytes; default: what the host has left
-    threads: Optional[int] = None  # CPU threads of one rank; default: the framework's own choice
-    env: dict[str, str] = field(default_factory=dict)  # environment of the worker: OMP_WAIT_POLICY, ...
-
-
-@dataclass
-class GenerationConfig:
-    do_sample: bool = False  # false: greedy (or beam) search
-    temperature: float = 1.0  # for do_sample
-    top_k: int = 50  # for do_sample; 0: no limit
-    top_p: float = 1.0  # for do_sample
-    num_beams: int = 1  # 1: no beam search
-    use_cache: bool = True  # false: every step recomputes the whole sequence
-
-
-@dataclass(unsafe_hash=True)
-class DataConfig:
-    source: PromptSource = PromptSource.random  # random tokens, the embedded prose, or a dataset
-    path: Optional[str] = None  # source=dataset: hub id, or a local .jsonl, .json, .csv, .parquet or .txt
-    subset: Optional[str] = None  # the dataset's configuration name, where it has several
-    split: str = "train"  # the part of the dataset
-    column: str = "text"  # the column that holds the text
-
-
-@dataclass
-class MeasureConfig:
-    token_times: bool = True  # time every token; false: only the whole generation
-    system_metrics: bool = False  # sample CPU and memory of the host during the repeats
-    interval_s: float = 1.0  # between two samples
-    decode: Decode = Decode.full  # sampled: long generations from a few windows of steps, with an error that is measured
-    window: int = 16  # decode=sampled: steps that are measured at a context
-
-
-@dataclass
-class SweepConfig:
-    """What Hydra's grid lacks."""
-
-    zip: list[str] = field(default_factory=list)  # axes that advance together: ["batch_size,input_tokens"]
-    exclude: list[str] = field(default_factory=list)  # combinations to leave out: ["model=mpt_30b,hardware=a100_40gb"]
-    also: dict[str, list[str]] = field(default_factory=dict)  # settings of a part: {framework=pace: [framework.kv_cache_type=PAGED]}
-
-
-MAX_BATCH = "max"
-
-
-@dataclass
 class RunConfig:
     """One point, and how to measure it."""
 
@@ -246,13 +132,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _check_counts(self)
-        _check_model(self)
+        _check_lengths(self)
         _check_hardware(self)
-        _check_generation(self.generation)
-        if self.data.source is PromptSource.dataset and not self.data.path:
-            raise InvalidSetting("data.path", None, "data=dataset needs one; set data.path to a hub id or a local file")
         self.framework.check(self)
-        _check_sampling(self)
+        _check_windows(self)  # whose lengths the framework decides
 
     @cached_property
     def point_id(self) -> str:
@@ -338,7 +221,7 @@ class RunConfig:
         of_windows = ("decode", "window") if self.measure.decode is Decode.full else ()
         of_metrics = () if self.measure.system_metrics else ("interval_s",)
         measure = _without(self.as_dict["measure"], (*of_windows, *of_metrics))
-        return {**self._pick("num_runs", "warmup_runs", *_chosen(until)), "measure": measure}
+        return {**self._pick("num_runs", "warmup_runs", *(key for key, has_effect in until.items() if has_effect)), "measure": measure}
 
     def _pick(self, *keys: str) -> dict[str, Any]:
         return {key: self.as_dict[key] for key in keys}
@@ -357,10 +240,6 @@ def _without(settings: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, An
     return {key: value for key, value in settings.items() if key not in keys}
 
 
-def _chosen(keys: Mapping[str, bool]) -> list[str]:
-    return [key for key, is_chosen in keys.items() if is_chosen]
-
-
 def canonical_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
@@ -370,76 +249,49 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def _check_counts(run: RunConfig) -> None:
-    if not run.name or not run.name.isprintable() or "/" in run.name or run.name.startswith("."):
-        problem = "is no name for a folder; leave out /, a leading dot and what cannot be printed, and set output_dir for another place"
-        raise InvalidSetting("name", repr(run.name) if not run.name.isprintable() else run.name, problem)
-    if not run.output_dir.isprintable():
-        raise InvalidSetting("output_dir", repr(run.output_dir), "holds what cannot be printed; name a folder without it")
-    if run.batch_size != MAX_BATCH and (isinstance(run.batch_size, bool) or not isinstance(run.batch_size, int) or run.batch_size < 1):
-        sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
-        raise InvalidSetting("batch_size", run.batch_size, f"must be a whole number from 1, or max for the largest that completes{sweep}")
-    at_least = {"input_tokens": 1, "output_tokens": 1, "num_runs": 1, "warmup_runs": 0, "rounds": 1}
-    for key, least in at_least.items():
+    is_text = run.name.isprintable()
+    is_folder = bool(run.name) and is_text and "/" not in run.name and not run.name.startswith(".")
+    problem = "is no name for a folder; leave out /, a leading dot and what cannot be printed, and set output_dir for another place"
+    require(is_folder, "name", run.name if is_text else repr(run.name), problem)
+    problem = "holds what cannot be printed; name a folder without it"
+    require(run.output_dir.isprintable(), "output_dir", repr(run.output_dir), problem)
+    is_count = isinstance(run.batch_size, int) and not isinstance(run.batch_size, bool) and run.batch_size >= 1
+    sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
+    problem = f"must be a whole number from 1, or {MAX_BATCH} for the largest that completes{sweep}"
+    require(is_count or run.batch_size == MAX_BATCH, "batch_size", run.batch_size, problem)
+    for key, least in (("input_tokens", 1), ("output_tokens", 1), ("num_runs", 1), ("warmup_runs", 0), ("rounds", 1)):
         value = getattr(run, key)
-        if isinstance(value, str):
-            if value != AUTO:
-                raise InvalidSetting(key, value, f"must be a number, or {AUTO}")
-        elif value < least:
-            raise InvalidSetting(key, value, f"must be at least {least}")
-    if not 0 < run.precision < 1:
-        raise InvalidSetting("precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
-    if run.max_seconds <= 0:
-        raise InvalidSetting("max_seconds", run.max_seconds, "must be above 0; it is the longest that num_runs=auto repeats, in seconds")
-    if run.noise_wait_s < 0:
-        raise InvalidSetting("noise_wait_s", run.noise_wait_s, "must be at least 0; it is the longest wait for a quiet host, in seconds")
-    if run.timeout_s <= 0:
-        raise InvalidSetting("timeout_s", run.timeout_s, "must be above 0; it is the longest a job may take, in seconds")
-    if run.measure.interval_s < 0.05:
-        raise InvalidSetting(
-            "measure.interval_s", run.measure.interval_s, "must be at least 0.05; faster sampling disturbs what it measures"
-        )
-    if run.hardware.memory_limit_gb is not None and run.hardware.memory_limit_gb <= 0:
-        raise InvalidSetting(
-            "hardware.memory_limit_gb", run.hardware.memory_limit_gb, "must be above 0; leave it out for what the host has left"
-        )
-    if run.hardware.threads is not None and run.hardware.threads < 1:
-        raise InvalidSetting("hardware.threads", run.hardware.threads, "must be at least 1; leave it out for the framework's own choice")
-
-
-def _check_sampling(run: RunConfig) -> None:
-    measure, positions = run.measure, run.model.max_positions
-    if measure.window < 4:
-        raise InvalidSetting("measure.window", measure.window, "must be at least 4 steps; fewer tell the clock's scatter")
-    if measure.decode is Decode.full:
-        return
-    if not measure.token_times:
-        raise InvalidSetting("measure.decode", "sampled", "needs the time of each step; leave measure.token_times true, or use decode=full")
-    if positions is not None and run.window_tokens >= positions:
-        problem = f"windows of {run.window_tokens} tokens do not fit into the {positions} positions of {run.model.name}"
-        raise InvalidSetting("measure.window", measure.window, f"{problem}; use fewer steps, or measure.decode=full")
+        is_text = isinstance(value, str)
+        require(not is_text or value == AUTO, key, value, f"must be a number, or {AUTO}")
+        require(is_text or value >= least, key, value, f"must be at least {least}")
+    require(0 < run.precision < 1, "precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
+    require(run.max_seconds > 0, "max_seconds", run.max_seconds, "must be above 0; the longest that num_runs=auto repeats, in seconds")
+    require(run.noise_wait_s >= 0, "noise_wait_s", run.noise_wait_s, "must be at least 0; the longest wait for a quiet host, in seconds")
+    require(run.timeout_s > 0, "timeout_s", run.timeout_s, "must be above 0; the longest that a job may take, in seconds")
 
 
 def require_path(path: str | None) -> None:
-    if not path:
-        raise InvalidSetting("model.path", None, "model.weights=pretrained needs one; set model.path to a hub id or a local folder")
+    require(bool(path), "model.path", None, "model.weights=pretrained needs one; set model.path to a hub id or a local folder")
 
 
-def _check_model(run: RunConfig) -> None:
+def _check_lengths(run: RunConfig) -> None:
     model = run.model
     if model.weights is Weights.pretrained:
         require_path(model.path)
-    if model.weights is Weights.random and not model.family:
-        raise InvalidSetting(
-            "model.architecture", model.architecture, "random weights need a model_type and its sizes; see conf/model/ for examples"
-        )
-    positions, needed = model.max_positions, run.input_tokens + run.output_tokens
-    if positions is not None and needed > positions:
-        raise InvalidSetting(
-            "input_tokens + output_tokens",
-            f"{run.input_tokens} + {run.output_tokens}",
-            f"{needed} is more than the {positions} positions of {model.name}; "
-            "shorten input_tokens or output_tokens, or choose a model with more positions",
-        )
+    elif not model.family:
+        problem = "random weights need a model_type and its sizes; see conf/model/ for examples"
+        raise InvalidSetting("model.architecture", model.architecture, problem)
+    if model.max_positions is not None and run.total_tokens > model.max_positions:
+        problem = f"{run.total_tokens} is more than the {model.max_positions} positions of {model.name}"
+        remedy = "shorten input_tokens or output_tokens, or choose a model with more positions"
+        raise InvalidSetting("input_tokens + output_tokens", f"{run.input_tokens} + {run.output_tokens}", f"{problem}; {remedy}")
+
+
+def _check_windows(run: RunConfig) -> None:
+    positions = run.model.max_positions
+    if run.measure.decode is Decode.sampled and positions is not None and run.window_tokens >= positions:
+        problem = f"windows of {run.window_tokens} tokens do not fit into the {positions} positions of {run.model.name}"
+        raise InvalidSetting("measure.window", run.measure.window, f"{problem}; use fewer steps, or measure.decode=full")
 
 
 def _check_hardware(run: RunConfig) -> None:
@@ -452,16 +304,3 @@ def _check_hardware(run: RunConfig) -> None:
         problem = f"names {count[1]} devices, and framework={run.framework.name} with framework.tp={tp} uses {tp}"
         remedy = "set framework.tp, choose framework=deepspeed_tp, or keep the name as a mere label by hardware.is_label=true"
         raise InvalidSetting("hardware.name", name, f"{problem}; {remedy}")
-
-
-def _check_generation(generation: GenerationConfig) -> None:
-    if generation.num_beams < 1:
-        raise InvalidSetting("generation.num_beams", generation.num_beams, "must be at least 1; 1 means no beam search")
-    if generation.do_sample and generation.temperature <= 0:
-        raise InvalidSetting(
-            "generation.temperature", generation.temperature, "must be above 0 with do_sample; for greedy search set generation=greedy"
-        )
-    if not 0 < generation.top_p <= 1:
-        raise InvalidSetting("generation.top_p", generation.top_p, "must lie in (0, 1]; 1 keeps every token")
-    if generation.top_k < 0:
-        raise InvalidSetting("generation.top_k", generation.top_k, "must be at least 0; 0 keeps every token")

@@ -31,6 +31,12 @@ class InvalidSetting(BenchError):
         super().__init__(f"{key}={value}: {problem}")
 
 
+def require(holds: bool, key: str, value: object, problem: str) -> None:
+    """Raise InvalidSetting unless this holds."""
+    if not holds:
+        raise InvalidSetting(key, value, problem)
+
+
 class UnknownName(BenchError):
     def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str) -> None:
         options = sorted(known)

@@ -12,16 +12,14 @@ from tempfile import TemporaryDirectory
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench import __version__
 from bench.compose import schemas
-from bench.compose.command_line import for_hydra, is_question
 from bench.compose.help import help_page
 from bench.compose.messages import explain
-from bench.compose.request import compose
+from bench.compose.request import compose, for_hydra, is_question
 from bench.config import MAX_BATCH, Decode
 from bench.errors import BenchError
 from bench.host.machine import COMMAND_VARIABLE
@@ -32,7 +30,7 @@ def run(arguments: Sequence[str]) -> None:
     request = compose(arguments)
     from rich.console import Console
 
-    from bench.sweep.launch import launch
+    from bench.sweep.conductor import launch
 
     console = Console()
     sweep = launch(request, console)
@@ -54,12 +52,8 @@ def answer(arguments: Sequence[str]) -> None:
     """Hydra shows a config, completes a word, ...: whatever it can do without running anything."""
     schemas.register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own exceptions in its own way; this hands them to us instead
-    sys.argv[1:] = arguments
-    hydra.main(version_base="1.3", config_path=str(schemas.CONF), config_name="config")(_nothing)()
-
-
-def _nothing(config: DictConfig) -> None:
-    pass
+    sys.argv[1:] = for_hydra(arguments)
+    hydra.main(version_base="1.3", config_path=str(schemas.CONF), config_name="config")(lambda config: None)()
 
 
 def main() -> None:
@@ -77,7 +71,7 @@ def main() -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         with TemporaryDirectory(prefix="bench-from-") as folder:
-            arguments = with_sweep_from_file(for_hydra(typed), Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
+            arguments = with_sweep_from_file(typed, Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
             (answer if is_question(typed) else run)(arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

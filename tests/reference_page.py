@@ -8,7 +8,7 @@ from enum import EnumType
 from typing import Any
 
 from bench.compose.help import declared
-from bench.compose.placement import Placement
+from bench.compose.schemas import Placement
 from bench.config import (
     Abilities,
     DataConfig,
@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"
 
-_GROUPS: dict[str, tuple[str, type]] = {
+GROUPS: dict[str, tuple[str, type]] = {
     "model": ("`model=NAME` chooses one of conf/model/.", ModelConfig),
     "hardware": ("`hardware=NAME` chooses one of conf/hardware/.", HardwareConfig),
     "generation": ("`generation=greedy|sample|beams`.", GenerationConfig),
@@ -84,9 +84,9 @@ def page() -> str:
     parts = [
         _INTRODUCTION,
         "## Settings of a point, and of how it is measured\n",
-        _settings(RunConfig, "", leave_out=(*_GROUPS, "framework")),
+        _settings(RunConfig, "", leave_out=(*GROUPS, "framework")),
     ]
-    for group, (about, kind) in _GROUPS.items():
+    for group, (about, kind) in GROUPS.items():
         parts += [f"## {group}\n\n{about}\n", _settings(kind, f"{group}.")]
     parts.append("## framework\n\n`framework=NAME`; each has settings of its own. [frameworks.md](frameworks.md) tells how to add one.\n")
     parts += ["All of them have:\n", _settings(FrameworkConfig, "framework.", leave_out=("name",))]

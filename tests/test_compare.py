@@ -29,7 +29,7 @@ from bench.host.disturbance import Disturbance
 from bench.measure.point import Measurement
 from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
-from bench.sweep.outcome import Outcome, Surroundings, to_row
+from bench.sweep.outcome import Outcome, to_row
 from bench.sweep.plan import Job
 from tests import synthetic
 from tests.conftest import TINY
@@ -354,7 +354,7 @@ def row(run: RunConfig, number: int, latency_s: float, noisy: bool) -> Row:
     around = (NOISY if noisy else QUIET,) * 6
     seen = Measurement(latencies_s, None, "", shape, 0.0, 1.0, around=around, engine={"device": "cpu"})
     started_at = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=next(_SECONDS))
-    return to_row(Job(run, number), Outcome(Status.ok, measurement=seen), started_at, machine.describe(), Surroundings())
+    return to_row(Job(run, number), Outcome(Status.ok, measurement=seen), started_at, machine.describe())
 
 
 def matched(folder: Path) -> matching.Matching:

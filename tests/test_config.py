@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.config import DataConfig, GenerationConfig, HardwareConfig, MeasureConfig, ModelConfig, PromptSource, RunConfig, Weights
+from bench.config import DataConfig, GenerationConfig, MeasureConfig, ModelConfig, PromptSource, RunConfig, Weights
 from bench.errors import InvalidSetting
 from tests.conftest import TINY, fake_run
 
@@ -20,20 +20,21 @@ from tests.conftest import TINY, fake_run
         ({"name": "../elsewhere"}, "name=../elsewhere"),
         ({"warmup_runs": -1}, "warmup_runs=-1"),
         ({"timeout_s": 0.0}, "timeout_s=0.0"),
-        ({"hardware": HardwareConfig(threads=0)}, "hardware.threads=0"),
-        ({"measure": MeasureConfig(interval_s=0.0)}, "measure.interval_s=0.0"),
+        ({"hardware": {"threads": 0}}, "hardware.threads=0"),
+        ({"measure": {"interval_s": 0.0}}, "measure.interval_s=0.0"),
         ({"input_tokens": 200, "output_tokens": 57}, "257 is more than the 256 positions of tiny"),
-        ({"generation": GenerationConfig(num_beams=2)}, "framework=fake has no beam search"),
-        ({"generation": GenerationConfig(do_sample=True, temperature=0.0)}, "generation.temperature=0.0"),
-        ({"generation": GenerationConfig(top_p=0.0)}, "generation.top_p=0.0"),
-        ({"data": DataConfig(source=PromptSource.dataset)}, "data.path=None"),
-        ({"model": ModelConfig(name="x", weights=Weights.pretrained)}, "model.path=None"),
-        ({"model": ModelConfig(name="x")}, "model.architecture={}"),
+        ({"generation": {"num_beams": 2}}, "framework=fake has no beam search"),
+        ({"generation": {"do_sample": True, "temperature": 0.0}}, "generation.temperature=0.0"),
+        ({"generation": {"top_p": 0.0}}, "generation.top_p=0.0"),
+        ({"data": {"source": PromptSource.dataset}}, "data.path=None"),
+        ({"model": {"weights": Weights.pretrained}}, "model.path=None"),
+        ({"model": {"architecture": {}}}, "model.architecture={}"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_with_key_and_value(settings: dict[str, Any], told: str) -> None:
+    run = fake_run()
     with pytest.raises(InvalidSetting) as refused:
-        replace(fake_run(), **settings)
+        replace(run, **{key: replace(getattr(run, key), **value) if isinstance(value, dict) else value for key, value in settings.items()})
     assert told in str(refused.value)
 
 

@@ -36,7 +36,10 @@ def test_the_reference_is_up_to_date() -> None:
     assert reference_page.ENGINES_PAGE.read_text() == reference_page.engines_page(), "run python -m tests.reference_page"
 
 
-@pytest.mark.parametrize("kind", [RunConfig, *(settings_by_name()[name] for name in FRAMEWORKS)])
+GROUPS = [kind for _, kind in reference_page.GROUPS.values()]
+
+
+@pytest.mark.parametrize("kind", [RunConfig, *GROUPS, *(settings_by_name()[name] for name in FRAMEWORKS)])
 def test_every_setting_says_what_it_is(kind: type) -> None:
     groups = ("model", "framework", "hardware", "generation", "data", "measure", "sweep", "spec_config")
     assert not [key for key, _, meaning in declared(kind) if not meaning and key not in groups]

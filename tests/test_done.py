@@ -14,7 +14,7 @@ from bench.frameworks import deepspeed_tp, hf
 from bench.frameworks.transformers.quantize import Quantization
 from bench.results import Row, Status
 from bench.sweep.done import rows_that_count
-from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
+from bench.sweep.outcome import Outcome, host_of, to_row
 from bench.sweep.plan import Job
 from tests.conftest import TINY
 
@@ -26,7 +26,7 @@ def point(framework: Any = None, **settings: Any) -> RunConfig:
 def row_of(run: RunConfig, packages: dict[str, str] | None = None, **values: Any) -> Row:
     host = host_of(run)
     host = replace(host, packages={**host.packages, **(packages or {})})
-    return to_row(Job(run, 0), Outcome(Status.ok), datetime.now(UTC), host, Surroundings()) | values
+    return to_row(Job(run, 0), Outcome(Status.ok), datetime.now(UTC), host) | values
 
 
 def counts(row: Row, run: RunConfig, *others: RunConfig, here: bool = True) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import sweep
-from bench.compose.placement import Placement
+from bench.compose.schemas import Placement
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.importers import with_sweep_from_file

@@ -15,7 +15,7 @@ BENCH = ROOT / "bench"
 # Lower rooms never import higher ones; rooms of one level don't import each other.
 LEVELS: list[set[str]] = [
     {"errors", "units", "intervals", "data", "status"},
-    {"files", "cells"},
+    {"files", "cells", "groups"},
     {"config"},
     {"results", "roofline"},
     {"host"},

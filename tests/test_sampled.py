@@ -25,9 +25,8 @@ from bench.measure.point import measure
 from bench.measure.sampled import Line, sample
 from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
-from bench.sweep.lines import LineKeeper
 from bench.sweep.plan import Job
-from bench.sweep.sampling import decided, held_out
+from bench.sweep.sampling import LineKeeper, decided, held_out
 from tests import synthetic
 
 

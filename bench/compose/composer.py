@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import TYPE_CHECKING
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.compose.grid import line_of
 from bench.config import PromptSource, RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownSetting
 from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, architecture_in, lacks_tokenizer, name_of
@@ -61,29 +61,23 @@ class Composer:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader = loader
         self._master = master
-        self._parser = OverridesParser.create(config_loader=loader)
-        self._parsed: dict[str, Override] = {}
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._alike: dict[tuple[tuple[str, ...], ...], _Alike] = {}
 
-    def compose(self, overrides: Sequence[str]) -> RunConfig:
-        """The point that these overrides (`key=value`) select. Raises BenchError, and what Hydra and OmegaConf raise."""
-        parsed = [self._parse(line) for line in overrides]
-        of_root = [override for override in parsed if _sets_a_root_value(override)]
-        others = [override for override in parsed if override not in of_root]
-        kind = (tuple(map(_line, others)), tuple(override.key_or_group for override in of_root))
+    def compose(self, overrides: Sequence[Override]) -> RunConfig:
+        """The point that these overrides select. Raises BenchError, and what Hydra and OmegaConf raise."""
+        of_root: list[Override] = []
+        others: list[Override] = []
+        for override in overrides:
+            (of_root if _sets_a_root_value(override) else others).append(override)
+        kind = (tuple(map(line_of, others)), tuple(override.key_or_group for override in of_root))
         if kind not in self._alike:
             self._alike[kind] = _Alike(self._config(others))
         return self._alike[kind].with_values(of_root)
 
-    def _parse(self, line: str) -> Override:
-        if line not in self._parsed:
-            self._parsed[line] = self._parser.parse_override(line)
-        return self._parsed[line]
-
     def _config(self, overrides: Sequence[Override]) -> DictConfig:
         values = [override for override in overrides if self._is_plain_value(override)]
-        choices = tuple(_line(override) for override in overrides if override not in values)
+        choices = tuple(line_of(override) for override in overrides if override not in values)
         if choices not in self._chosen:
             self._chosen[choices] = self._loader.load_sweep_config(self._master, list(choices))
             with open_dict(self._chosen[choices]):
@@ -104,18 +98,18 @@ class _Alike:
         self._config = config
         self._followed = set(_NAME.findall(" ".join(_FORMULA.findall(OmegaConf.to_yaml(config)))))
         self._last: RunConfig | None = None
-        self._formulas_of: list[object] = []  # the values that formulas had in it
+        self._values: dict[str, Override] = {}  # the last point's
 
     def with_values(self, overrides: Sequence[Override]) -> RunConfig:
-        for override in overrides:
+        values = {override.key_or_group: override for override in overrides}
+        changed = {key: override for key, override in values.items() if override is not self._values.get(key)}
+        for override in changed.values():
             _set(self._config, override)
-        keys = [override.key_or_group for override in overrides]
-        formulas_of = [override.value() for override in overrides if override.key_or_group in self._followed]
-        if self._last is None or formulas_of != self._formulas_of:
-            self._formulas_of = formulas_of
+        self._values = values
+        if self._last is None or not self._followed.isdisjoint(changed):
             self._last = to_run_config(self._config)
         else:
-            self._last = replace(self._last, **{key: self._config[key] for key in keys})
+            self._last = replace(self._last, **{key: self._config[key] for key in changed})
         return self._last
 
 
@@ -132,10 +126,6 @@ def _sets_a_root_value(override: Override) -> bool:
 
 def _changes_a_value(override: Override) -> bool:
     return override.type is OverrideType.CHANGE and override.package is None and not override.is_hydra_override()
-
-
-def _line(override: Override) -> str:
-    return str(override.input_line)
 
 
 def _set(config: DictConfig, override: Override) -> None:

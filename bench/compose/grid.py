@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Transformer, ValueType
 from omegaconf import DictConfig
 
 from bench.compose.ellipsis import ELLIPSIS, expand
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 
-def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[str]]:
+def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[Override]]:
     """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
@@ -27,17 +28,25 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     """
     params = (master.hydra.sweeper.get("params") or {}).items()  # Hydra's own sweeper may have none
     lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params), *arguments]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
-    axes = {override.get_key_element(): _values(override) for override in overrides}
-    settings = loader.load_sweep_config(master, [values[0] for values in axes.values()]).sweep
+    parser = OverridesParser.create(config_loader=loader)
+    axes = {override.get_key_element(): _values(override) for override in parser.parse_overrides(lines)}
+    settings = loader.load_sweep_config(master, [line_of(values[0]) for values in axes.values()]).sweep
     blocks = [_zipped(axes, spec) for spec in settings.zip]
     zipped = {key for spec in settings.zip for key in _keys(spec)}
-    blocks += [[(line,) for line in lines] for key, lines in axes.items() if key not in zipped]
-    points = [[line for block in point for line in block] for point in product(*blocks)]
-    excluded = [_keys(spec) for spec in settings.exclude]
-    kept = [point for point in points if not any(set(combination) <= set(point) for combination in excluded)]
-    also = [(_keys(spec), lines) for spec, lines in settings.also.items()]
-    return [[*point, *(line for part, lines in also if set(part) <= set(point) for line in lines)] for point in kept]
+    blocks += [[(value,) for value in values] for key, values in axes.items() if key not in zipped]
+    points = [[value for block in point for value in block] for point in product(*blocks)]
+    excluded = [set(_keys(spec)) for spec in settings.exclude]
+    also = [(set(_keys(spec)), parser.parse_overrides(list(its_own))) for spec, its_own in settings.also.items()]
+    if excluded or also:
+        named = [(point, set(map(line_of, point))) for point in points]
+        kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
+        points = [[*point, *(each for part, its_own in also if part <= its_lines for each in its_own)] for point, its_lines in kept]
+    return points
+
+
+def line_of(override: Override) -> str:
+    """As one types it."""
+    return str(override.input_line)
 
 
 def typed(key: str, value: Any) -> str:
@@ -53,26 +62,34 @@ def _spelled(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _values(override: Override) -> list[str]:
-    """The override once per value that it sweeps, with 1,2,4,...,64 spelled out."""
-    key, value = override.get_key_element(), override.value()
-    if isinstance(value, ChoiceSweep) and ELLIPSIS in value.list:
+def _values(override: Override) -> list[Override]:
+    """The override once per value that it sweeps."""
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [replace(override, input_line=f"{key}={override.get_value_element_as_str()}")]
+    of_one = {"value_type": ValueType.ELEMENT, "config_loader": None}
+    return [replace(override, **of_one, _value=value, input_line=f"{key}={Transformer.str(value)}") for value in _swept(override)]
+
+
+def _swept(override: Override) -> list[Any]:
+    """The values, with 1,2,4,...,64 spelled out."""
+    sweep = override.value()
+    if isinstance(sweep, ChoiceSweep) and ELLIPSIS in sweep.list:
         try:
-            return [f"{key}={term}" for term in expand(value.list)]
+            return expand(sweep.list)
         except SeriesError as error:
             raise SeriesError(f"{override.key_or_group}={error}") from None
     if override.is_interval_sweep():
-        raise InvalidSetting(key, override.get_value_string(), "holds endlessly many values; list those to measure, as in 1,2,4,...,64")
-    if override.is_sweep_override():
-        return [f"{key}={text}" for text in override.sweep_string_iterator()]
-    return [f"{key}={override.get_value_element_as_str()}"]
+        problem = "holds endlessly many values; list those to measure, as in 1,2,4,...,64"
+        raise InvalidSetting(override.get_key_element(), override.get_value_string(), problem)
+    return list(override.sweep_iterator())
 
 
 def _keys(spec: str) -> list[str]:
     return [part.strip() for part in spec.split(",")]
 
 
-def _zipped(axes: Mapping[str, list[str]], spec: str) -> list[tuple[str, ...]]:
+def _zipped(axes: Mapping[str, list[Override]], spec: str) -> list[tuple[Override, ...]]:
     keys = _keys(spec)
     for key in keys:
         if key not in axes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.compose import schemas
 from bench.compose.composer import Composer
-from bench.compose.grid import grid
+from bench.compose.grid import grid, line_of
 from bench.compose.messages import explain
-from bench.compose.placement import Placement
+from bench.compose.schemas import Placement
 from bench.config import RunConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, InvalidSetting
+
+_RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
+_QUESTIONS = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+_WITH_QUESTIONS = ("-p", "--package", "--resolve")
+_SWEEP = re.compile(r"^\+?sweeps=")
+_DOTS = re.compile(r"(?<=\d), *(?:\.\.|\.{4,}|…) *,(?= *[\d-])")  # what people type for ...
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,35 @@ def _compose(arguments: Sequence[str]) -> Request:
     schemas.register()
     with initialize_config_dir(str(schemas.CONF), job_name="bench", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", list(arguments), RunMode.MULTIRUN)
+        master = loader.load_configuration("config", for_hydra(arguments), RunMode.MULTIRUN)
         overrides = grid(loader, master, master.hydra.overrides.task)
         composer = Composer(loader, master)
         points = [composer.compose(point) for point in overrides]
         placement = OmegaConf.to_object(master.hydra.launcher)
-        return Request(points, placement if isinstance(placement, Placement) else None, loader, master, overrides)
+        ours = placement if isinstance(placement, Placement) else None
+        return Request(points, ours, loader, master, [list(map(line_of, point)) for point in overrides])
+
+
+def for_hydra(typed: Sequence[str]) -> list[str]:
+    """The arguments with what a user need not think of. Raises InvalidSetting.
+
+    That is -m, wherever it stands, the plus of a named sweep, and that such a file sets keys of the root, not of a group `sweeps`.
+    """
+    _refuse_unknown_options(typed)
+    spelled = [_SWEEP.sub("+sweeps@_global_=", _DOTS.sub(",...,", argument)) for argument in typed]
+    return [argument for argument in spelled if argument not in _RUN]
+
+
+def is_question(typed: Sequence[str]) -> bool:
+    """Whether Hydra shall show the config, complete a word, ...: nothing is run then."""
+    return any(argument.partition("=")[0] in _QUESTIONS for argument in typed)
+
+
+def _refuse_unknown_options(typed: Sequence[str]) -> None:
+    known = ["--help", "--version", *_RUN, *_QUESTIONS, *(_WITH_QUESTIONS if is_question(typed) else ())]
+    for argument in typed:
+        name = argument.partition("=")[0]
+        if name.startswith("-") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}? A" if near else "a"
+            raise InvalidSetting("option", name, f"is none of bench-run; {meant} setting is written as key=value: batch_size=4. See --help")

@@ -13,8 +13,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from bench.compose.placement import Placement
 from bench.config import RunConfig
+from bench.errors import InvalidSetting, UnknownName
 from bench.frameworks import registered_frameworks, settings_by_name
 
 _PACKAGE = Path(__file__).parents[1]
@@ -27,6 +27,25 @@ class Series:
     """hydra/sweeper=series: the grid of all swept values, where 1,2,4,...,64 is spelled out."""
 
     params: dict[str, Any] = field(default_factory=dict)  # key: values to sweep, as on the command line or as a list
+
+
+@dataclass
+class Placement:
+    """hydra/launcher=resident: where the groups of a sweep run."""
+
+    executor: str = "local"  # local, slurm or ray
+    workers: int = 1  # local: groups that run side by side, each on its part of the GPUs or cores
+    detach: bool = False  # slurm: submit and return; the same command later collects
+    params: dict[str, Any] = field(default_factory=dict)  # slurm: submitit's parameters; ray: options of its tasks, and init
+
+    def __post_init__(self) -> None:
+        if self.executor not in (known := ("local", "slurm", "ray")):
+            raise UnknownName("executor", self.executor, known, "as in hydra.launcher.executor=slurm")
+        if self.workers < 1:
+            raise InvalidSetting("hydra.launcher.workers", self.workers, "must be at least 1")
+        if self.detach and self.executor != "slurm":
+            problem = f"executor={self.executor} ends with this process; only executor=slurm goes on alone"
+            raise InvalidSetting("hydra.launcher.detach", True, problem)
 
 
 class OwnConfigs(SearchPathPlugin):  # type: ignore[misc]

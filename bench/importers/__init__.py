@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import InvalidSetting
 from bench.importers import amd_pace, llm_foundry, rows
 from bench.importers.named_sweep import HEADER, NamedSweep, file_name
 from bench.importers.reader import Reader, read
+from bench.measure.stats import FEWEST_REPEATS
 
 OWN_SWEEPS = Path("conf", "sweeps")  # of the current folder
-_FROM = "+from="
+_FROM = re.compile(r"^\+?from=")
 _NAMED_SWEEP = re.compile(rf"^({HEADER}$|defaults:|hydra:)", re.MULTILINE)  # as no foreign configuration has it
 
 
@@ -27,6 +29,7 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
         raise InvalidSetting("FILE", file, f"is no benchmark configuration of {formats}, by its keys: {keys}; name another file")
     reader, sweep = Reader(content), NamedSweep(file.stem, f"{file.name}, a benchmark configuration of {known[0].FORMAT}")
     try:
+        _take_alike(sweep, reader, known[0].ALIKE)
         known[0].fill(sweep, reader)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:  # the one place for values of another kind
         problem = f"is of another kind than {known[0].FORMAT} has there ({error}); write it as in its examples"
@@ -37,6 +40,17 @@ def convert(file: Path, name: str | None = None) -> NamedSweep:
         sweep.notes.append(f"{sweep.name}: is called {named} here, as its folder of results")
     sweep.name = named
     return sweep
+
+
+def _take_alike(sweep: NamedSweep, reader: Reader, alike: Mapping[str, tuple[str, Any]]) -> None:
+    for theirs, (ours, default) in alike.items():
+        value = reader.take(theirs)
+        value = default if value in (None, []) else value
+        if value is not None:
+            sweep.settings[ours] = value
+        if ours == "num_runs" and isinstance(value, int) and value < FEWEST_REPEATS:
+            why = f"kept, but an interval for the median takes {FEWEST_REPEATS} repeats: num_runs={FEWEST_REPEATS}"
+            sweep.notes.append(f"{theirs}={value}: {why}")
 
 
 def run_argument(sweep: Path) -> str:
@@ -51,7 +65,7 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     FILE is a named sweep from anywhere, a foreign configuration, or somebody else's rows (their folder, or one of its files); `tell`
     gets what of that could not be carried over.
     """
-    files = [Path(argument.removeprefix(_FROM)).expanduser() for argument in arguments if argument.startswith(_FROM)]
+    files = [Path(_FROM.sub("", argument)).expanduser() for argument in arguments if _FROM.match(argument)]
     if not files:
         return list(arguments)
     # A name that no other sweep has, since Hydra takes the first of that name on its path.
@@ -71,7 +85,7 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     if tell and notes:
         tell(notes)
     found = [f"hydra.searchpath=['file://{folder}']", f"+sweeps@_global_={target.stem}"]
-    return distrusted + [part for argument in arguments for part in (found if argument.startswith(_FROM) else [argument])]
+    return distrusted + [part for argument in arguments for part in (found if _FROM.match(argument) else [argument])]
 
 
 def _is_named_sweep(file: Path) -> bool:

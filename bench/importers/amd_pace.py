@@ -16,6 +16,20 @@ FORMAT = "AMD PACE"
 # What tells such a file from others.
 KEYS = frozenset({"frameworks", "model_args", "generation_args", "token_metrics"})
 
+# Their key: ours, and what the script takes where it is missing.
+ALIKE = {
+    "generation_args.batch_size": ("batch_size", 1),
+    "generation_args.input_tokens": ("input_tokens", 128),
+    "generation_args.output_tokens": ("output_tokens", 128),
+    "generation_args.num_beams": ("generation.num_beams", None),
+    "generation_args.do_sample": ("generation.do_sample", None),
+    "generation_args.manual_seed": ("seed", None),
+    "num_runs": ("num_runs", 10),
+    "warmup_runs": ("warmup_runs", 2),
+    "system_metrics": ("measure.system_metrics", False),
+    "visualize": ("report", None),
+}
+
 _DTYPES = {"bf16": "bf16", "bfloat16": "bf16", "fp32": "fp32", "float32": "fp32"}
 _OURS = ("pace", "hf")
 
@@ -24,7 +38,6 @@ def fill(sweep: NamedSweep, reader: Reader) -> None:
     """Raises InvalidSetting where no framework of the file is one of ours."""
     _take_model(reader, sweep)
     sweep.choices["hardware"] = "cpu"  # the script knows no other
-    _take_generation(reader, sweep)
     _take_measuring(reader, sweep)
     _take_frameworks(reader, sweep)
 
@@ -33,15 +46,14 @@ def _take_model(reader: Reader, sweep: NamedSweep) -> None:
     # A draft's guesses only come true for the model that it was trained with.
     pretrained = reader.has("model_args.spec_config.model_name")
     path = reader.need("model_args.model_name")
-    known = None if os.path.exists(path) else known_models.by_hub_name(path)
-    if known and not pretrained:
-        sweep.choices["model"] = known.option
+    known = None if pretrained or os.path.exists(path) else known_models.by_hub_name(path)
+    sweep.choices["model"] = known.option if known else "pretrained"
+    if known:
         sweep.notes.append(
             f"model_name={path}: its architecture with random weights, as fast and without a download; "
             f"for its own weights: model.weights=pretrained model.path={path}"
         )
     else:
-        sweep.choices["model"] = "pretrained"
         sweep.settings["model.path"] = path
     dtype = str(reader.take("model_args.dtype", "bf16"))
     sweep.settings["model.dtype"] = _DTYPES.get(dtype, "fp32")
@@ -49,14 +61,7 @@ def _take_model(reader: Reader, sweep: NamedSweep) -> None:
         sweep.notes.append(f"dtype={dtype}: fp32, which the script takes for everything but bf16")
 
 
-def _take_generation(reader: Reader, sweep: NamedSweep) -> None:
-    given = "generation_args"
-    for key, default in (("batch_size", 1), ("input_tokens", 128), ("output_tokens", 128)):
-        sweep.settings[key] = reader.take(f"{given}.{key}", default)
-    for theirs, ours in (("num_beams", "generation.num_beams"), ("do_sample", "generation.do_sample"), ("manual_seed", "seed")):
-        value = reader.take(f"{given}.{theirs}")
-        if value is not None:
-            sweep.settings[ours] = value
+def _take_measuring(reader: Reader, sweep: NamedSweep) -> None:
     if sweep.settings.get("generation.do_sample"):
         sweep.notes.append("do_sample=true: the script draws a temperature for PACE by chance; here it is generation.temperature")
     real = reader.take("use_real_data", False)
@@ -64,18 +69,8 @@ def _take_generation(reader: Reader, sweep: NamedSweep) -> None:
     if real:
         sweep.notes.append("use_real_data=true: the embedded prose; for a dataset: data=dataset data.path=FILE_OR_HUB_ID")
 
-
-def _take_measuring(reader: Reader, sweep: NamedSweep) -> None:
-    sweep.settings["num_runs"] = runs = reader.take("num_runs", 10)
-    sweep.settings["warmup_runs"] = reader.take("warmup_runs", 2)
-    if isinstance(runs, int) and runs < 6:
-        sweep.notes.append(f"num_runs={runs}: kept, but an interval for the median takes 6 repeats: num_runs=6")
     tokens = [reader.take(f"token_metrics.{key}", False) for key in ("time_to_first_token", "time_per_tokens")]
     sweep.settings["measure.token_times"] = any(tokens)
-    sweep.settings["measure.system_metrics"] = reader.take("system_metrics", False)
-    visualize = reader.take("visualize")
-    if visualize is not None:
-        sweep.settings["report"] = visualize
     folder = reader.take("output_dir")
     if folder and (Path(str(folder)).is_absolute() or ".." in Path(str(folder)).parts):
         sweep.notes.append(f"output_dir={folder}: leads out of the current folder; if that is meant, set output_dir yourself")

@@ -15,6 +15,18 @@ FORMAT = "llm-foundry"
 # What tells such a file from others.
 KEYS = frozenset({"benchmark_name", "batch_sizes", "input_lengths", "output_lengths", "num_batches"})
 
+# Their key: ours, and what the script takes where it is missing.
+ALIKE = {
+    "batch_sizes": ("batch_size", [1]),
+    "input_lengths": ("input_tokens", [1]),
+    "output_lengths": ("output_tokens", [1]),
+    "num_batches": ("num_runs", 5),
+    "num_warmup_batches": ("warmup_runs", 3),
+    "use_cache": ("generation.use_cache", True),
+    "model_dtype": ("model.dtype", "fp32"),
+    "tokenizer.name": ("model.tokenizer", None),
+}
+
 _SIZES = ("d_model", "n_heads", "n_layers", "expansion_ratio", "max_seq_len", "vocab_size")
 _NEWER_PLACES = {"ffn_config.expansion_ratio": "expansion_ratio"}
 
@@ -22,20 +34,12 @@ _NEWER_PLACES = {"ffn_config.expansion_ratio": "expansion_ratio"}
 def fill(sweep: NamedSweep, reader: Reader) -> None:
     """Raises InvalidSetting for a model that nothing here can stand for."""
     sweep.name = reader.take("benchmark_name") or sweep.name
-    tokenizer = _take_tokenizer(reader, sweep)
-    _take_model(reader, sweep, tokenizer)
+    for key in ("tokenizer_name", "model.tokenizer_name"):
+        reader.note(key, "tokenizer.name is what the script uses", unless=(None, sweep.settings.get("model.tokenizer")))
+    reader.note("tokenizer", "prompts have their exact length without it")
+    reader.take("max_seq_len")  # only there to be interpolated
+    _take_model(reader, sweep)
     _take_placement(reader, sweep)
-    _take_grid(reader, sweep)
-
-
-def _take_grid(reader: Reader, sweep: NamedSweep) -> None:
-    for theirs, ours in (("batch_sizes", "batch_size"), ("input_lengths", "input_tokens"), ("output_lengths", "output_tokens")):
-        sweep.settings[ours] = reader.take(theirs) or [1]
-    sweep.settings["num_runs"] = runs = reader.take("num_batches", 5)
-    sweep.settings["warmup_runs"] = reader.take("num_warmup_batches", 3)
-    sweep.settings["generation.use_cache"] = reader.take("use_cache", True)
-    if isinstance(runs, int) and runs < 6:
-        sweep.notes.append(f"num_batches={runs}: kept, but an interval for the median takes 6 repeats: num_runs=6")
     sweep.notes.append("latency: here the median of the repeats, there their mean; bench-convert --to llm-foundry prints the mean")
 
 
@@ -44,8 +48,7 @@ def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
     sweep.choices["hardware"] = device
     if index not in ("", "0"):
         sweep.notes.append(f"device={device}:{index}: the first visible device is used; set hardware.env.CUDA_VISIBLE_DEVICES={index}")
-    sweep.settings["model.dtype"] = dtype = reader.take("model_dtype", "fp32")
-    reader.note("autocast_dtype", f"there is no autocast here: weights and activations are {dtype}")
+    reader.note("autocast_dtype", f"there is no autocast here: weights and activations are {sweep.settings['model.dtype']}")
     deepspeed = reader.take("use_deepspeed", False)
     sweep.choices["framework"] = "deepspeed_tp" if deepspeed else "hf"
     if deepspeed:
@@ -55,17 +58,7 @@ def _take_placement(reader: Reader, sweep: NamedSweep) -> None:
         )
 
 
-def _take_tokenizer(reader: Reader, sweep: NamedSweep) -> str | None:
-    name: str | None = reader.take("tokenizer.name")
-    if name:
-        sweep.settings["model.tokenizer"] = name
-    reader.note("tokenizer_name", "tokenizer.name is what the script uses", unless=(None, name))
-    reader.note("tokenizer", "prompts have their exact length without it")
-    reader.take("max_seq_len")  # only there to be interpolated
-    return name
-
-
-def _take_model(reader: Reader, sweep: NamedSweep, tokenizer: str | None) -> None:
+def _take_model(reader: Reader, sweep: NamedSweep) -> None:
     kind = reader.take("model.name")
     if kind == "mpt_causal_lm":
         _take_mpt(reader, sweep)
@@ -73,7 +66,6 @@ def _take_model(reader: Reader, sweep: NamedSweep, tokenizer: str | None) -> Non
         _take_pretrained(reader, sweep)
     else:
         raise InvalidSetting("model.name", kind, "is no model that can be converted; mpt_causal_lm and hf_causal_lm are")
-    reader.note("model.tokenizer_name", "tokenizer.name is what the script uses", unless=(None, tokenizer))
     reader.note("model.init_device", "weights are made where they are used")
 
 
@@ -112,12 +104,10 @@ def _choose_mpt(architecture: dict[str, Any], sweep: NamedSweep) -> None:
 
 def _take_pretrained(reader: Reader, sweep: NamedSweep) -> None:
     path = reader.need("model.pretrained_model_name_or_path")
-    known = known_models.by_hub_name(path)
     pretrained = reader.take("model.pretrained", True)
-    if known and not pretrained:
-        sweep.choices["model"] = known.option
-    else:
-        sweep.choices["model"] = "pretrained"
+    known = None if pretrained else known_models.by_hub_name(path)
+    sweep.choices["model"] = known.option if known else "pretrained"
+    if not known:
         sweep.settings["model.path"] = path
         if not pretrained:
             sweep.notes.append(f"model.pretrained=false: conf/model/ has no architecture of {path}, so it is loaded with its weights")

@@ -18,12 +18,11 @@ def run(*arguments: str, **settings: Any) -> Path:
     """
     from rich.console import Console
 
-    from bench.compose.command_line import for_hydra
     from bench.compose.grid import typed
     from bench.compose.request import compose
-    from bench.sweep.launch import launch
+    from bench.sweep.conductor import launch
 
-    request = compose(for_hydra([*arguments, *(typed(key, value) for key, value in settings.items())]))
+    request = compose([*arguments, *(typed(key, value) for key, value in settings.items())])
     sweep = launch(request, Console(force_terminal=False, force_jupyter=False))
     sweep.check()
     return sweep.folder
@@ -31,7 +30,6 @@ def run(*arguments: str, **settings: Any) -> Path:
 
 def points(*arguments: str) -> list[RunConfig]:
     """The points of `bench-run ARGUMENTS`, checked and not run. Raises BenchError."""
-    from bench.compose.command_line import for_hydra
     from bench.compose.request import compose
 
-    return compose(for_hydra(arguments)).points
+    return compose(arguments).points

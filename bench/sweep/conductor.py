@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hydra._internal.callbacks import Callbacks
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig
 from rich.console import Console
 
-from bench.compose.placement import Placement
+from bench.compose.composer import to_run_config
+from bench.compose.request import Request
+from bench.compose.schemas import Placement
 from bench.config import RunConfig
 from bench.errors import InvalidSetting, NothingSupported, PointsFailed
 from bench.host import machine
-from bench.host.ceilings import CeilingKeeper
-from bench.host.devices import Slot, devices_for
+from bench.host.devices import devices_for
 from bench.results import Status, Store
-from bench.sweep.alone import alone_in
-from bench.sweep.cluster import collect
+from bench.sweep import ray, slurm
+from bench.sweep.cluster import collect, on_sigterm
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
-from bench.sweep.group import GroupRunner, Observer
+from bench.sweep.group import Observer
 from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
 from bench.sweep.plan import Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sampling import decided, with_lines
-from bench.sweep.sigterm import on_sigterm
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 
@@ -45,6 +53,24 @@ class Finished:
             raise NothingSupported(self.folder)
 
 
+def launch(request: Request, console: Console) -> Finished:
+    """Run the points by our launcher, which keeps models loaded, or by one of Hydra's own. Raises what run_sweep raises."""
+    return run_sweep(request.points, console, request.placement) if request.placement else _launch_by_hydra(request)
+
+
+def _launch_by_hydra(request: Request) -> Finished:
+    """hydra/launcher=basic, joblib, submitit_slurm, ...: each point by itself, with a fresh load."""
+    context = HydraContext(config_loader=request.loader, callbacks=Callbacks())
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_one_point, config=request.master)
+    done: list[Finished] = [job.return_value for job in launcher.launch(request.overrides, initial_job_idx=0)]
+    ran, failed, elsewhere = (sum(getattr(each, count) for each in done) for count in ("ran", "failed", "elsewhere"))
+    return Finished(done[0].folder, ran, failed, elsewhere, all(each.unsupported for each in done))
+
+
+def _one_point(config: DictConfig) -> Finished:
+    return run_sweep([to_run_config(config)], Console())
+
+
 def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placement | None = None) -> Finished:
     """Run what is not done yet, a row for each job.
 
@@ -58,8 +84,23 @@ def run_sweep(points: Sequence[RunConfig], console: Console, placement: Placemen
     store.prepare()
     for point in points:
         host_of(point)  # an interpreter that is not there is told now
-    with alone_in(store.folder, console.print):
+    with _alone_in(store.folder, console.print):
         return _run_alone(points, store, console, placement)
+
+
+@contextmanager
+def _alone_in(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the folder's lock, which ends with its process, however it ends; `tell` hears of whom it has to wait for."""
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            tell(f"{lock.read() or 'another process'} works on {folder}; waiting for its end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        print(f"process {os.getpid()} on {platform.node()}", end="", file=lock, flush=True)
+        yield
 
 
 def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, placement: Placement) -> Finished:
@@ -69,9 +110,8 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
     plan = make_plan(sampling.points, rows)
     plan = replace(plan, todo=tuple(with_lines(plan.todo)))
     console.print(announcement(plan, machine.describe().summary, sampling.summary), highlight=False, markup=False)
-    sweep = _Sweep(store, plan, names, placement, console)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
-        elsewhere = getattr(sweep, placement.executor)(progress)
+        elsewhere = _carry_out(plan, store, names, placement, progress)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
     statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in points}
@@ -85,52 +125,17 @@ def _refuse_other_hardware(points: Sequence[RunConfig]) -> None:
             raise InvalidSetting("hardware.name", point.hardware.name, f"{found}; {remedy}")
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    """A planned sweep; a method per executor, each returns how many jobs are in the hands of somebody else."""
-
-    store: Store
-    plan: Plan
-    names: frozenset[str]
-    placement: Placement
-    console: Console
-
-    def local(self, observer: Observer) -> int:
-        ceilings = CeilingKeeper(may_repeat=self.placement.workers == 1)
-        for job in self.plan.todo:
-            ceilings.ensure(job.run, observer.note)  # before any worker starts: it needs the host to itself
-
-        def make_runner(slot: Slot) -> GroupRunner:
-            return GroupRunner(self.store, observer, self.plan.ledger, slot, ceilings)
-
-        if self.plan.todo:
-            run_locally(self.plan.groups, make_runner, self.placement.workers)
-        return 0
-
-    def slurm(self, observer: Observer) -> int:
-        from bench.sweep import slurm
-
-        submissions = slurm.Submissions(self.store)
-        placed = submissions.alive(self.plan.todo)
-        under_way = {job.key for group in placed for job in group.jobs}
-        new = [[job for job in group if job.key not in under_way] for group in self.plan.groups]
-        submitted = slurm.submit([group for group in new if group], self.store, self.plan.ledger, self.placement.params)
-        submissions.add(submitted)
-        placed += submitted
-        if placed:
-            self.console.print(f"Slurm jobs: {' '.join(group.job_id for group in placed)}", highlight=False)
-        if self.placement.detach:
-            return sum(len(group.jobs) for group in placed)
-        collect(placed, self.store, self.names, observer, self.plan.ledger)
-        return 0
-
-    def ray(self, observer: Observer) -> int:
-        from bench.sweep import ray
-
-        if self.plan.todo:
-            with ray.placed(self.plan.groups, self.store, self.plan.ledger, self.placement.params) as tasks:
-                collect(tasks, self.store, self.names, observer, self.plan.ledger)
-        return 0
+def _carry_out(plan: Plan, store: Store, names: frozenset[str], placement: Placement, observer: Observer) -> int:
+    """Run what is planned; returns how many jobs are in the hands of somebody else then."""
+    if placement.executor == "local":
+        run_locally(plan, store, observer, placement.workers)
+    elif plan.todo:
+        cluster = slurm if placement.executor == "slurm" else ray
+        with cluster.placed(plan, store, placement.params, observer.note) as groups:
+            if placement.detach:
+                return sum(len(group.jobs) for group in groups)
+            collect(groups, store, names, observer, plan.ledger)
+    return 0
 
 
 def _interrupt() -> None:

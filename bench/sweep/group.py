@@ -17,9 +17,9 @@ from bench.host.noise import wait_until_quiet
 from bench.measure.point import OnRepeat
 from bench.measure.sampled import Line
 from bench.results import Row, Status, Store
-from bench.sweep.lines import LineKeeper
-from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
+from bench.sweep.outcome import Outcome, host_of, to_row
 from bench.sweep.plan import Job, Ledger, predicted_bytes, with_probes
+from bench.sweep.sampling import LineKeeper
 from bench.units import format_bytes
 from bench.worker.resident import ResidentWorker, memory_limit_bytes
 
@@ -81,12 +81,11 @@ class GroupRunner:
         self.observer.finished(job, row)
 
     def _row(self, job: Job, outcome: Outcome, started_at: datetime, monitor: SystemMonitor | None) -> Row:
-        history = monitor.get_history() if monitor else None
-        host = host_of(job.run)
-        row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))
-        if row.get("suspect") and self.ceilings.raised(job.run, self.observer.note):
-            row = to_row(job, outcome, started_at, host, Surroundings(self.ceilings.known, history))
-        return row
+        def row() -> Row:
+            return to_row(job, outcome, started_at, host_of(job.run), self.ceilings.known, monitor.get_history() if monitor else None)
+
+        first = row()
+        return row() if first.get("suspect") and self.ceilings.raised(job.run, self.observer.note) else first
 
     def _pruned(self, job: Job) -> Outcome | None:
         if found := devices_for(job.run, self.slot).misfit(job.run.hardware):

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from itertools import chain
 
-from bench.host.devices import Slot, devices
-from bench.sweep.group import GroupRunner
-from bench.sweep.plan import Job
+from bench.host.ceilings import CeilingKeeper
+from bench.host.devices import devices
+from bench.results import Store
+from bench.sweep.group import GroupRunner, Observer
+from bench.sweep.plan import Plan
 
-MakeRunner = Callable[[Slot], GroupRunner]
 
-
-def run_locally(groups: Sequence[Sequence[Job]], make_runner: MakeRunner, workers: int) -> None:
+def run_locally(plan: Plan, store: Store, observer: Observer, workers: int) -> None:
     """Run every group on one of `workers` slots. KeyboardInterrupt ends the jobs in flight, writes their rows, and is raised again."""
-    waiting: queue.SimpleQueue[Sequence[Job]] = queue.SimpleQueue()
-    for group in groups:
-        waiting.put(group)
-    runners = [make_runner(slot) for slot in devices().slots(min(workers, len(groups)), [group[0].run for group in groups])]
+    if not plan.todo:
+        return
+    ceilings = CeilingKeeper(may_repeat=workers == 1)
+    for job in plan.todo:
+        ceilings.ensure(job.run, observer.note)  # before any worker starts: it needs the host to itself
+    slots = devices().slots(min(workers, plan.loads), [group[0].run for group in plan.groups])
+    runners = [GroupRunner(store, observer, plan.ledger, slot, ceilings) for slot in slots]
+    waiting = iter(plan.groups)  # one for all: whoever is free takes the next
     # The kernel ends a worker with the thread that started it, so each runner keeps to one thread of the pool.
     with ThreadPoolExecutor(len(runners), thread_name_prefix="slot") as pool:
         try:
-            lanes = [pool.submit(runner.run, _taken(waiting)) for runner in runners]
+            lanes = [pool.submit(runner.run, chain.from_iterable(waiting)) for runner in runners]
             for lane in wait(lanes, return_when=FIRST_EXCEPTION).done:
                 lane.result()
         except BaseException as error:  # also when a disk is full: the others must not go on
@@ -30,11 +33,3 @@ def run_locally(groups: Sequence[Sequence[Job]], make_runner: MakeRunner, worker
             for runner in runners:
                 runner.stop(f"{reason}; the same command runs it again")
             raise
-
-
-def _taken(waiting: queue.SimpleQueue[Sequence[Job]]) -> Iterator[Job]:
-    while True:
-        try:
-            yield from waiting.get_nowait()
-        except queue.Empty:
-            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -37,23 +37,20 @@ class Outcome:
     measurement: Measurement | None = None
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What is known of the host beside the measurement."""
-
-    ceilings: HostCeilings | None = None
-    history: History | None = None
-
-
-_NOTHING_KNOWN = Surroundings()
-
-
 def host_of(run: RunConfig) -> Machine:
     """This host as the point's framework meets it: with the versions of its packages. Raises InvalidSetting."""
     return machine.describe(environments.python_of(run.framework), run.framework.packages)
 
 
-def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, around: Surroundings = _NOTHING_KNOWN) -> Row:
+def to_row(
+    job: Job,
+    outcome: Outcome,
+    started_at: datetime,
+    host: Machine,
+    ceilings: HostCeilings | None = None,
+    history: History | None = None,
+) -> Row:
+    """What is to be kept of a job; `ceilings` and `history`: what is known of the host beside the measurement."""
     run, seen = job.run, outcome.measurement
     return {
         "schema_version": SCHEMA_VERSION,
@@ -63,8 +60,8 @@ def to_row(job: Job, outcome: Outcome, started_at: datetime, host: Machine, arou
         "status": str(outcome.status),
         "error": outcome.error,
         **_asked(run),
-        **(_seen(run, seen, around) if seen else {}),
-        "system": [asdict(sample) for sample in around.history.samples] if around.history else None,
+        **(_seen(run, seen, ceilings) if seen else {}),
+        "system": [vars(sample) for sample in history.samples] if history else None,
         **_provenance(run, host),
         **(_engine(run, seen) if seen else {}),
         "hardware": run.hardware.name or _hardware(run, seen, host),
@@ -95,7 +92,7 @@ def _asked(run: RunConfig) -> Row:
     }
 
 
-def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
+def _seen(run: RunConfig, seen: Measurement, ceilings: HostCeilings | None) -> Row:
     latency_s = median(seen.latencies_s)
     token_times = _sampled(seen.sampled) if seen.sampled else _token_times(seen.token_times_s)
     low_s, high_s = median_interval(seen.latencies_s) or (None, None)
@@ -121,7 +118,7 @@ def _seen(run: RunConfig, seen: Measurement, around: Surroundings) -> Row:
         "spent_s": seen.spent_s,
         **_noise(seen),
         **token_times,
-        **limits(run, seen, latency_s, token_times.get("ttft_s"), token_times.get("tpot_s"), around.ceilings),
+        **limits(run, seen, latency_s, token_times.get("ttft_s"), token_times.get("tpot_s"), ceilings),
     }
 
 
@@ -131,7 +128,7 @@ def _noise(seen: Measurement) -> Row:
     return {
         "noisy": bool(reasons),
         "noise": reasons,
-        "disturbance": [asdict(one) for one in seen.around],
+        "disturbance": [vars(one) for one in seen.around],
         "energy_j": fmean(energies_j) if energies_j else None,
     }
 
@@ -139,7 +136,7 @@ def _noise(seen: Measurement) -> Row:
 def _sampled(times: SampledTimes) -> Row:
     return {
         "windows": [
-            {"turn": turn, "context_tokens": window.context_tokens, **asdict(window)}
+            {"turn": turn, "context_tokens": window.context_tokens, **vars(window)}
             for turn, each in enumerate(times.passes)
             for window in each.windows
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from bench.errors import MissingExtra
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
 from bench.sweep.outcome import Outcome
-from bench.sweep.plan import Job, Ledger
+from bench.sweep.plan import Job, Plan
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def needed(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> dict[str, fl
 
 
 @contextmanager
-def placed(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> Iterator[list[RayTask]]:
+def placed(plan: Plan, store: Store, params: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator[list[RayTask]]:
     """Hand each group to Ray, and leave Ray at the end. `params`: `init` for ray.init, the rest (num_gpus, num_cpus, ...) for the tasks."""
     try:
         import ray
@@ -67,8 +67,8 @@ def placed(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         folder = str(store.folder.absolute())
         yield [
-            RayTask(task.options(**{**needed(group[0].run, nodes), **options}).remote(list(group), folder, ledger, "the Ray task"), group)
-            for group in groups
+            RayTask(task.options(**{**needed(group[0].run, nodes), **options}).remote(group, folder, plan.ledger, "the Ray task"), group)
+            for group in plan.groups
         ]
     finally:
         ray.shutdown()

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.host import machine
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
 from bench.sweep.outcome import Outcome
-from bench.sweep.plan import Job, JobKey, Ledger
+from bench.sweep.plan import Job, JobKey, Ledger, Plan
 
 _JOB_ID = re.compile(r"\d+(_\d+)?")
 # What a job's state means for those of its jobs that left no row. Other states mean that it goes on.
@@ -83,8 +84,23 @@ class Submissions:
             return {}
 
 
-def submit(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> list[SlurmJob]:
-    """Hand each group to Slurm. `params` are submitit's: slurm_partition, timeout_min, gpus_per_node, ..."""
+@contextmanager
+def placed(plan: Plan, store: Store, params: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator[list[SlurmJob]]:
+    """The groups in the hands of Slurm: what no job of an earlier command still has is submitted.
+
+    `params` are submitit's: slurm_partition, timeout_min, gpus_per_node, ...
+    """
+    submissions = Submissions(store)
+    earlier = submissions.alive(plan.todo)
+    under_way = {job.key for group in earlier for job in group.jobs}
+    new = [[job for job in group if job.key not in under_way] for group in plan.groups]
+    submitted = _submit([group for group in new if group], store, plan.ledger, params)
+    submissions.add(submitted)
+    tell(f"Slurm jobs: {' '.join(group.job_id for group in (*earlier, *submitted))}")
+    yield [*earlier, *submitted]
+
+
+def _submit(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, params: Mapping[str, Any]) -> list[SlurmJob]:
     try:
         import submitit
     except ImportError:

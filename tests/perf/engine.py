@@ -15,7 +15,7 @@ from bench.config import RunConfig
 from bench.host.devices import Slot
 from bench.results import Status, Store
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
-from bench.sweep.outcome import Outcome, Surroundings, host_of, to_row
+from bench.sweep.outcome import Outcome, host_of, to_row
 from bench.sweep.plan import Job, make_plan
 from bench.worker.resident import ResidentWorker
 from tests.perf.figures import Figure, cost_of
@@ -62,7 +62,7 @@ def _grid(count: int) -> list[str]:
 def _write_rows(store: Store, points: list[RunConfig]) -> None:
     started_at = datetime(2026, 1, 1, tzinfo=UTC)
     for i, run in enumerate(points):
-        row = to_row(Job(run, 0), Outcome(Status.unsupported), started_at + timedelta(seconds=i), host_of(run), Surroundings())
+        row = to_row(Job(run, 0), Outcome(Status.unsupported), started_at + timedelta(seconds=i), host_of(run))
         store.write(row)
 
 
