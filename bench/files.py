@@ -15,12 +15,24 @@ _OURS = ("rows", "logs", "charts", "report.html", ".lock", ".slurm.json")  # in 
 def refuse_links(folder: Path, names: Sequence[str] = _OURS) -> None:
     """Raise InvalidSetting where one of these, or what is inside of it, is a link, a pipe or a device.
 
-    Files of rows are left out: each is looked at as it is read.
+    A link to a file beside it leads nowhere else: submitit leaves such. Files of rows are left out: each is looked at as it is read.
     """
     for path in (found for name in names for found in _below(folder / name)):
-        if not (stat.S_ISREG(mode := path.lstat().st_mode) or stat.S_ISDIR(mode)):
+        if _leads_elsewhere(path):
             problem = "is a link, a pipe or a device, which leads elsewhere; remove it, or name another folder"
             raise InvalidSetting("output_dir", path, problem)
+
+
+def _leads_elsewhere(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            return not (path.is_file() and path.resolve().parent == path.parent.resolve())
+    except FileNotFoundError:  # another process of the sweep has taken it away
+        return False
+    except (OSError, RuntimeError):  # links in a circle
+        return True
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _below(path: Path) -> Iterator[Path]:

@@ -17,6 +17,7 @@ from bench.analysis.charts import save, standard_sketches
 from bench.analysis.page import write_page
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError, InvalidSetting
+from bench.files import refuse_links
 from bench.importers import with_sweep_from_file
 from bench.results import COLUMNS, Row, Store
 from tests import synthetic
@@ -77,6 +78,17 @@ def test_a_link_in_an_output_folder_is_neither_read_nor_written_through(theirs: 
     with pytest.raises(InvalidSetting, match="which leads elsewhere; remove it"):
         Store(theirs).prepare()
     assert everything_in(outside) == before
+
+
+def test_a_link_to_a_file_beside_it_is_no_stranger(theirs: Path) -> None:
+    (theirs / "logs").mkdir(exist_ok=True)
+    (theirs / "logs" / "job.sh").touch()
+    (theirs / "logs" / ".submission.sh").symlink_to(theirs / "logs" / "job.sh")
+    refuse_links(theirs)
+    (theirs / "logs" / ".submission.sh").unlink()
+    (theirs / "logs" / ".submission.sh").symlink_to(theirs / "rows" / "job.sh")
+    with pytest.raises(InvalidSetting, match="leads elsewhere"):
+        refuse_links(theirs)
 
 
 def test_charts_that_are_links_are_not_overwritten(theirs: Path, tmp_path: Path) -> None:
