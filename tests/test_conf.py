@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from bench import sweep
 from bench.compose.composer import to_run_config
@@ -67,6 +68,28 @@ def composed_by_hydra(settings: list[str]) -> RunConfig:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return to_run_config(compose("config", settings))
+
+
+@pytest.mark.parametrize(
+    ("compositions", "typed"), [(1, ["model=llama_5m", "batch_size=1,2", "+hardware.env.X=1"]), (3, ["model=llama_5m,opt_30m"])]
+)
+def test_hydra_composes_a_sweep_and_each_choice_that_it_sweeps_once(
+    monkeypatch: pytest.MonkeyPatch, compositions: int, typed: list[str]
+) -> None:
+    composed = []
+    load = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", lambda *args, **kwargs: composed.append(args) or load(*args, **kwargs))
+    compose_sweep(typed)
+    assert len(composed) == compositions
+
+
+def test_what_a_file_leaves_open_is_chosen_by_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf" / "sweeps").mkdir(parents=True)
+    (tmp_path / "conf" / "sweeps" / "open.yaml").write_text("defaults:\n  - override /model: ???")
+    monkeypatch.chdir(tmp_path)
+    assert len(sweep.points("+sweeps=open", "model=llama_5m,opt_30m")) == 2
+    with pytest.raises(BenchError, match="You must specify 'model'"):
+        sweep.points("+sweeps=open")
 
 
 @pytest.mark.parametrize(

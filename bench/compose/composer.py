@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.types import Override, OverrideType
@@ -13,7 +14,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.compose.grid import line_of
+from bench.compose.grid import fixed, line_of
 from bench.config import PromptSource, RunConfig, Weights, require_path
 from bench.errors import InvalidSetting, UnknownSetting
 from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, architecture_in, lacks_tokenizer, name_of
@@ -56,13 +57,17 @@ class Composer:
 
     Hydra takes about 60 ms to compose a config, and OmegaConf 4 ms to check it and turn it into objects. The first is done once per set
     of group choices, the second once per set of settings inside of groups: most points differ in a batch size or a length alone.
+    Where no choice is swept, the config of the whole sweep, with what was typed with one value, holds the choices of each point.
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader = loader
         self._master = master
+        self._is_group = cache(lambda key: any(source.is_group(key) for source in loader.get_sources()))
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._alike: dict[tuple[tuple[str, ...], ...], _Alike] = {}
+        if not OmegaConf.missing_keys(master.hydra.runtime.choices):  # Hydra leaves out what a sweep may choose yet
+            self._chosen[self._choices(fixed(loader, master))] = _without_hydra(copy.deepcopy(master))
 
     def compose(self, overrides: Sequence[Override]) -> RunConfig:
         """The point that these overrides select. Raises BenchError, and what Hydra and OmegaConf raise."""
@@ -76,19 +81,25 @@ class Composer:
         return self._alike[kind].with_values(of_root)
 
     def _config(self, overrides: Sequence[Override]) -> DictConfig:
-        values = [override for override in overrides if self._is_plain_value(override)]
-        choices = tuple(line_of(override) for override in overrides if override not in values)
+        choices = self._choices(overrides)
         if choices not in self._chosen:
-            self._chosen[choices] = self._loader.load_sweep_config(self._master, list(choices))
-            with open_dict(self._chosen[choices]):
-                del self._chosen[choices]["hydra"]
+            self._chosen[choices] = _without_hydra(self._loader.load_sweep_config(self._master, list(choices)))
         config = copy.deepcopy(self._chosen[choices])
-        for override in values:
+        for override in filter(self._is_plain_value, overrides):
             _set(config, override)
         return config
 
+    def _choices(self, overrides: Sequence[Override]) -> tuple[str, ...]:
+        return tuple(line_of(override) for override in overrides if not self._is_plain_value(override))
+
     def _is_plain_value(self, override: Override) -> bool:
-        return _changes_a_value(override) and not self._loader.get_group_options(override.key_or_group, results_filter=None)
+        return _changes_a_value(override) and not self._is_group(override.key_or_group)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 class _Alike:

@@ -30,7 +30,7 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params), *arguments]
     parser = OverridesParser.create(config_loader=loader)
     axes = {override.get_key_element(): _values(override) for override in parser.parse_overrides(lines)}
-    settings = loader.load_sweep_config(master, [line_of(values[0]) for values in axes.values()]).sweep
+    settings = master.sweep
     blocks = [_zipped(axes, spec) for spec in settings.zip]
     zipped = {key for spec in settings.zip for key in _keys(spec)}
     blocks += [[(value,) for value in values] for key, values in axes.items() if key not in zipped]
@@ -42,6 +42,12 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
         kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
         points = [[*point, *(each for part, its_own in also if part <= its_lines for each in its_own)] for point, its_lines in kept]
     return points
+
+
+def fixed(loader: ConfigLoader, master: DictConfig) -> list[Override]:
+    """What was typed with one value, which Hydra has set in `master`."""
+    typed = OverridesParser.create(config_loader=loader).parse_overrides(list(master.hydra.overrides.task))
+    return [_values(override)[0] for override in typed if not override.is_sweep_override()]
 
 
 def line_of(override: Override) -> str:
