@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 pytest.importorskip("hypothesis")
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench import sweep
@@ -21,7 +21,7 @@ from bench.compose.schemas import Placement
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.importers import with_sweep_from_file
-from tests.fuzzing import fuzz, message_of
+from tests.fuzzing import fuzz, in_time, message_of
 from tests.test_importers import FOUNDRY, PACE
 
 
@@ -45,6 +45,8 @@ WORDS = [
     "glob(*)",
     "choice(1,2)",
     "range(1,4)",
+    "range(4,1)",
+    "range(1,1000000000000)",
     "interval(0,1)",
     "sort(3,1)",
     "1,3,9",
@@ -105,9 +107,16 @@ odd_trees = st.recursive(
 
 @fuzz
 @given(st.lists(assignments | st.sampled_from(OPTIONS), min_size=1, max_size=3))
+@example(["batch_size=range(4,1)"])
+@example(["model=glob(zzz*)"])
+@example(["batch_size=1,2", "sweep.exclude=['batch_size=1','batch_size=2']"])
+@example(["batch_size=shuffle(range(1,1000000000000))"])
+@example(["model.x=range(0.0,1.0,0)"])
+@example(["batch_size=range(1,9000)", "input_tokens=range(1,9000)"])
 def test_any_command_line_makes_points_or_one_message(typed: list[str]) -> None:
     try:
-        assert sweep.points(*typed)
+        with in_time():
+            assert sweep.points(*typed)
     except BenchError as error:
         message_of(error)
 
@@ -118,7 +127,8 @@ def opened(text: str, name: str) -> None:
     try:
         file = folder / name
         file.write_text(text)
-        assert sweep.points(*with_sweep_from_file([f"+from={file}"], folder))
+        with in_time():
+            assert sweep.points(*with_sweep_from_file([f"+from={file}"], folder))
     except BenchError as error:
         message_of(error)
     finally:

@@ -6,18 +6,22 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, Transformer, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, Transformer, ValueType
 from omegaconf import DictConfig
 
-from bench.compose.ellipsis import ELLIPSIS, expand
-from bench.errors import InvalidSetting, SeriesError
+from bench.compose.ellipsis import ELLIPSIS, MAX_TERMS, expand
+from bench.errors import InvalidSetting, SeriesError, require
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+
+
+MAX_POINTS = 1_000_000
 
 
 def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[Override]]:
@@ -34,6 +38,10 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     blocks = [_zipped(axes, spec) for spec in settings.zip]
     zipped = {key for spec in settings.zip for key in _keys(spec)}
     blocks += [[(value,) for value in values] for key, values in axes.items() if key not in zipped]
+    if (count := prod(map(len, blocks))) > MAX_POINTS:
+        raise InvalidSetting(
+            "points", f"{count:,}", f"are more than {MAX_POINTS:,}; sweep fewer values, or divide them among several sweeps"
+        )
     points = [[value for block in point for value in block] for point in product(*blocks)]
     excluded = [set(_keys(spec)) for spec in settings.exclude]
     also = [(set(_keys(spec)), parser.parse_overrides(list(its_own))) for spec, its_own in settings.also.items()]
@@ -41,6 +49,7 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
         named = [(point, set(map(line_of, point))) for point in points]
         kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
         points = [[*point, *(each for part, its_own in also if part <= its_lines for each in its_own)] for point, its_lines in kept]
+        require(bool(points), "sweep.exclude", list(settings.exclude), "leaves out every point; exclude fewer combinations")
     return points
 
 
@@ -88,7 +97,14 @@ def _swept(override: Override) -> list[Any]:
     if override.is_interval_sweep():
         problem = "holds endlessly many values; list those to measure, as in 1,2,4,...,64"
         raise InvalidSetting(override.get_key_element(), override.get_value_string(), problem)
-    return list(override.sweep_iterator())
+    if isinstance(sweep, RangeSweep) and any(True for _ in islice(sweep.range(), MAX_TERMS, None)):
+        problem = f"holds more than {MAX_TERMS:,} values; take larger steps"
+        raise InvalidSetting(override.get_key_element(), override.get_value_string(), problem)
+    values = list(override.sweep_iterator())
+    require(
+        bool(values), override.get_key_element(), override.get_value_string(), "holds no value; list those to measure, as in 1,2,4,...,64"
+    )
+    return values
 
 
 def _keys(spec: str) -> list[str]:
