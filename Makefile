@@ -20,15 +20,15 @@ GPU := $(if $(wildcard /proc/driver/nvidia/gpus/*),-cuda)
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*\#\# ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo ## a real sweep of a small model on this machine, with its charts, in outputs/demo
+demo: $(VENV)/.demo ## a real sweep of a small model here, with charts, in outputs/demo
 	$(RUN) bench.run +sweeps=demo
 
 $(SWEEPS): $(VENV)/.demo
 	$(RUN) bench.run +sweeps=$@$(if $(SCALE),-$(SCALE))$(if $(DECODE), measure.decode=$(DECODE))
 
-mpt: $(filter mpt-%,$(SWEEPS)) ## the published MPT grids; SCALE=small for the CPU (make llama, make open-models, ... too)
+mpt: $(filter mpt-%,$(SWEEPS)) ## the published MPT grids, SCALE=small on the CPU; also make llama
 
-published: $(VENV)/.demo ## the seven published charts, drawn from their data, in outputs/published
+published: $(VENV)/.demo ## the seven published charts from their data, in outputs/published
 	$(RUN) bench.report --published
 
 test: check ## everything that is tested, in under ten minutes
@@ -45,25 +45,25 @@ perf: $(VENV)/.test ## the measured figures of docs/performance.md
 chaos: $(VENV)/.test ## 1,000 faults at 1,500 points, run again until nothing is left
 	$(RUN) tests.chaos --write
 
-engines: $(ENGINES:%=engine-%) ## an environment for vLLM, llama.cpp and OpenVINO each; ENGINES=vllm for one of them
+engines: $(ENGINES:%=engine-%) ## environments for vLLM, llama.cpp, OpenVINO; ENGINES=vllm: that one
 
 FUZZ_EXAMPLES ?= 10000
 FUZZ_SEED ?= 0
-fuzz: $(FUZZ) ## odd command lines, files, folders of rows and arguments of every command, 10,000 of each; -j3 for all at once
+fuzz: $(FUZZ) ## 10,000 each of odd command lines, files, rows, arguments; -j3
 
 $(FUZZ): $(VENV)/.test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(RUN) pytest -q $@ --hypothesis-seed=$(FUZZ_SEED)
 
-families: $(VENV)/.test ## a tiny model of every causal family of transformers, run without a tokenizer
+families: $(VENV)/.test ## a tiny model of every causal family of transformers
 	$(RUN) tests.families
 
-extras: ## whether all optional engines can be installed together: resolved in an empty environment, nothing installed
+extras: ## whether all optional engines can be installed together
 	rm -rf $(VENV)-extras && $(PYTHON) -m venv $(VENV)-extras
 	timeout 300 $(VENV)-extras/bin/pip install --quiet --dry-run $$(grep '^torch==' requirements/demo.txt) '.[all]'
 	rm -rf $(VENV)-extras
 
 # A leading dash: what a step finds wrong is told at the end, and the others run all the same.
-gpu: $(VENV)/.test ## what only a GPU can show, then two published grids in part, in ten minutes: docs/gpus.md
+gpu: $(VENV)/.test ## what only a GPU can show, in ten minutes: docs/gpus.md
 	-$(RUN) pytest -m gpu -rs --junitxml=outputs/gpu-tests.xml
 	-$(RUN) bench.run +sweeps=mpt-7b-latency-short output_tokens=1,11,101
 	-$(RUN) bench.run +sweeps=open-models model=mpt_7b,llama_7b,falcon_7b batch_size=1,4,16,64 num_runs=3 warmup_runs=1 prune_predicted=true
