@@ -74,6 +74,7 @@ clean: ## remove the virtual environment and the caches, but no results
 
 # A stamp per requirements file: a changed pin installs again, an unchanged one costs nothing.
 $(VENV)/.demo: requirements/demo.txt setup.cfg
+	@echo "installing torch and the rest into $(VENV): some minutes in which pip says nothing"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/demo.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -23,7 +23,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
         return f"{settings or 'the settings'}: cannot be composed ({said}); write each as key=value with a key and a value of --help"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return str(UnknownName(group, name, error.options, f"or add conf/{group}/{name}.yaml"))
+        return str(UnknownName(group.removesuffix("s"), name, error.options, f"or add conf/{group}/{name}.yaml"))
     if isinstance(error, OverrideParseException):
         form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
         return f"{error.override!r} is no setting: {form}, and name a sweep as +sweeps=demo"
@@ -32,7 +32,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
     file = re.match(r"In '(.+)': \w+ raised", str(error))
     cause = next((each for each in (error.__cause__, error.__context__) if isinstance(each, OmegaConfBaseException)), error)
     told = _explain_value(error, cause) if isinstance(cause, OmegaConfBaseException) else None
-    return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or str(error).strip() or _WITHOUT_WORDS}"
+    return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or ' '.join(str(error).split()) or _WITHOUT_WORDS}"
 
 
 _WITHOUT_WORDS = (
