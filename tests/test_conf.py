@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -73,14 +74,11 @@ def composed_by_hydra(settings: list[str]) -> RunConfig:
 @pytest.mark.parametrize(
     ("compositions", "typed"), [(1, ["model=llama_5m", "batch_size=1,2", "+hardware.env.X=1"]), (3, ["model=llama_5m,opt_30m"])]
 )
-def test_hydra_composes_a_sweep_and_each_choice_that_it_sweeps_once(
-    monkeypatch: pytest.MonkeyPatch, compositions: int, typed: list[str]
-) -> None:
-    composed = []
+def test_hydra_composes_a_sweep_and_each_choice_that_it_sweeps_once(compositions: int, typed: list[str]) -> None:
     load = ConfigLoaderImpl.load_configuration
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", lambda *args, **kwargs: composed.append(args) or load(*args, **kwargs))
-    compose_sweep(typed)
-    assert len(composed) == compositions
+    with patch.object(ConfigLoaderImpl, "load_configuration", autospec=True, side_effect=load) as composed:
+        compose_sweep(typed)
+    assert composed.call_count == compositions
 
 
 def test_what_a_file_leaves_open_is_chosen_by_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
