@@ -1,19 +1,20 @@
-"""One point: all its settings, the hashes that tell it from others, and what makes no sense together.
+"""One point: all its settings, and what makes no sense together.
 
-The groups of settings are declared in bench/groups.py; everyone finds them here, too.
+The groups of settings are declared in groups.py, and what tells points apart in identity.py; everyone finds them here, too.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any, ClassVar, Optional
 
+from bench import identity
 from bench.errors import InvalidSetting, require
+from bench.groups import AUTO as AUTO
 from bench.groups import MISSING
 from bench.groups import POSITION_KEYS as POSITION_KEYS
 from bench.groups import DataConfig as DataConfig
@@ -30,12 +31,12 @@ from bench.groups import PromptSource as PromptSource
 from bench.groups import Rerun as Rerun
 from bench.groups import SweepConfig as SweepConfig
 from bench.groups import Weights as Weights
+from bench.identity import canonical_json as canonical_json
+from bench.identity import digest
 
 # After a prefill, caches are cold and memory is new: so many steps were seen to take up to six times as long.
 SETTLING_STEPS = 3
 MAX_BATCH = "max"
-# num_runs=auto, warmup_runs=auto: measuring decides how many.
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class RunConfig:
     report: bool = True  # draw the charts at the end
 
     def __post_init__(self) -> None:
+        _check_numbers(self.as_dict)
         _check_counts(self)
         _check_lengths(self)
         _check_hardware(self)
@@ -140,12 +142,12 @@ class RunConfig:
     @cached_property
     def point_id(self) -> str:
         """Hash of what is measured. How often and where it is measured are not part of it."""
-        return _digest(self._point)
+        return digest(self._measured)
 
     @cached_property
     def config_id(self) -> str:
         """Hash of what is measured and how: a row counts as this job's only if it has the same one."""
-        return _digest({**self._point, **self._how})
+        return digest({**self._measured, **identity.way(self.as_dict)})
 
     @property
     def expected_runs(self) -> int:
@@ -155,7 +157,7 @@ class RunConfig:
     @cached_property
     def load_key(self) -> str:
         """Hash of what decides what must be loaded: points that share it share one loaded model."""
-        return _digest(self._loaded)
+        return digest(identity.loaded(self.as_dict))
 
     @property
     def total_tokens(self) -> int:
@@ -175,9 +177,9 @@ class RunConfig:
     @cached_property
     def line_id(self) -> str:
         """Hash of what points have in common whose steps one set of windows shows: all but their lengths, of which a cache may know."""
-        point = {key: value for key, value in self._point.items() if key not in ("input_tokens", "output_tokens")}
+        point = identity.without(self._measured, "input_tokens", "output_tokens")
         total = None if self.framework.cache_segment(self.total_tokens) == 1 else self.total_tokens
-        return _digest({**point, **self._how, "total_tokens": total})
+        return digest({**point, **identity.way(self.as_dict), "total_tokens": total})
 
     def in_full(self) -> RunConfig:
         return replace(self, measure=replace(self.measure, decode=Decode.full))
@@ -192,39 +194,9 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         return {each.name: _as_plain(getattr(self, each.name)) for each in fields(self)}
 
-    # What the ids are made of: settings without effect in this run are left out.
-
     @cached_property
-    def _loaded(self) -> dict[str, Any]:
-        model = () if self.model.weights is Weights.pretrained or self.model.tokenizer else ("path", "trust_remote_code")
-        return {
-            **self._pick("framework", "seed"),
-            "model": _without(self.as_dict["model"], model),
-            "hardware": _without(self.as_dict["hardware"], ("name", "is_label", "ranks")),
-        }
-
-    @cached_property
-    def _point(self) -> dict[str, Any]:
-        of_sampling = () if self.generation.do_sample else ("temperature", "top_k", "top_p")
-        of_dataset = () if self.data.source is PromptSource.dataset else ("path", "subset", "split", "column")
-        return {
-            **self._loaded,
-            **self._pick("batch_size", "input_tokens", "output_tokens"),
-            "generation": _without(self.as_dict["generation"], of_sampling),
-            "data": _without(self.as_dict["data"], of_dataset),
-        }
-
-    @cached_property
-    def _how(self) -> dict[str, Any]:
-        counts = (self.num_runs, self.warmup_runs)
-        until = {"precision": self.num_runs == AUTO, "max_seconds": AUTO in counts}
-        of_windows = ("decode", "window") if self.measure.decode is Decode.full else ()
-        of_metrics = () if self.measure.system_metrics else ("interval_s",)
-        measure = _without(self.as_dict["measure"], (*of_windows, *of_metrics))
-        return {**self._pick("num_runs", "warmup_runs", *(key for key, has_effect in until.items() if has_effect)), "measure": measure}
-
-    def _pick(self, *keys: str) -> dict[str, Any]:
-        return {key: self.as_dict[key] for key in keys}
+    def _measured(self) -> dict[str, Any]:
+        return identity.measured(self.as_dict)
 
 
 def _as_plain(value: Any) -> Any:
@@ -236,16 +208,14 @@ def _as_plain(value: Any) -> Any:
     return value.__dict__["_plain"]
 
 
-def _without(settings: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in keys}
-
-
-def canonical_json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(values).encode()).hexdigest()[:12]
+def _check_numbers(settings: Mapping[str, Any], group: str = "") -> None:
+    """NaN compares with nothing, and JSON has neither it nor infinity. What a model's architecture holds is its family's affair."""
+    for key, value in settings.items():
+        name = f"{group}{key}"
+        if isinstance(value, Mapping) and name != "model.architecture":
+            _check_numbers(value, f"{name}.")
+        is_finite = not isinstance(value, float) or isfinite(value)
+        require(is_finite, name, value, "must be a finite number; leave it out for the default, or set a large one where nothing is to end")
 
 
 def _check_counts(run: RunConfig) -> None:

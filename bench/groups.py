@@ -10,6 +10,8 @@ from bench.errors import require
 
 # OmegaConf's mark for "must be set"; spelled out so that workers need not import OmegaConf.
 MISSING: Any = "???"
+# num_runs=auto, warmup_runs=auto: measuring decides how many.
+AUTO = "auto"
 
 
 class Dtype(StrEnum):

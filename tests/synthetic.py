@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.config import canonical_json
-from bench.results import SCHEMA, Row
+from bench.row import SCHEMA, Row
 
 STARTED_AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 _SPEED = {"hf": 1.0, "deepspeed_tp": 0.8, "pace": 0.6}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from math import inf, nan
 from typing import Any
 
 import pytest
 
 from bench.config import DataConfig, GenerationConfig, MeasureConfig, ModelConfig, PromptSource, RunConfig, Weights
 from bench.errors import InvalidSetting
+from bench.frameworks import settings_by_name
 from tests.conftest import TINY, fake_run
 
 
@@ -36,6 +39,33 @@ def test_settings_that_contradict_each_other_are_refused_with_key_and_value(sett
     with pytest.raises(InvalidSetting) as refused:
         replace(run, **{key: replace(getattr(run, key), **value) if isinstance(value, dict) else value for key, value in settings.items()})
     assert told in str(refused.value)
+
+
+def _numbers(settings: Any, group: str = "") -> Iterator[str]:
+    """The settings that may be fractions, as they are typed."""
+    for each in fields(settings):
+        if is_dataclass(value := getattr(settings, each.name)):
+            yield from _numbers(value, f"{group}{each.name}.")
+        elif "float" in str(each.type):
+            yield group + each.name
+
+
+@pytest.mark.parametrize("framework", settings_by_name())
+@pytest.mark.parametrize("odd", [nan, inf, -inf])
+def test_a_number_without_end_is_refused_wherever_it_stands(framework: str, odd: float) -> None:
+    run = fake_run()
+    run = replace(run, framework=settings_by_name()[framework](name=framework))
+    keys = list(_numbers(run))
+    assert {"precision", "max_seconds", "noise_wait_s", "timeout_s", "hardware.memory_limit_gb", "generation.temperature"} <= set(keys)
+    for key in keys:
+        group, _, name = key.rpartition(".")
+        with pytest.raises(InvalidSetting, match=f"^{key}={odd}: must "):
+            replace(run, **({group: replace(getattr(run, group), **{name: odd})} if group else {name: odd}))
+
+
+def test_what_a_family_says_of_its_own_sizes_may_be_without_end() -> None:
+    mamba = ModelConfig(name="mamba", architecture={**TINY, "time_step_limit": [0.0, inf], "rope_theta": inf})
+    assert replace(fake_run(), model=mamba).model.architecture["rope_theta"] == inf
 
 
 def test_the_longest_prompt_that_fits_is_accepted() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench import compare, convert, hardware, report
 from bench.analysis.columns import GRID
-from bench.results import SCHEMA
+from bench.row import SCHEMA
 from tests import synthetic
 from tests.fuzzing import ends_well, fuzz
 from tests.test_fuzz import WORDS

@@ -26,7 +26,8 @@ from bench import compare, convert, report, sweep
 from bench.config import RunConfig, canonical_json
 from bench.errors import BenchError
 from bench.importers import with_sweep_from_file
-from bench.results import SCHEMA, Store
+from bench.results import Store
+from bench.row import SCHEMA
 from bench.sweep.conductor import run_sweep
 from bench.sweep.outcome import host_of
 from bench.units import format_seconds

@@ -15,7 +15,8 @@ BENCH = ROOT / "bench"
 # Lower rooms never import higher ones; rooms of one level don't import each other.
 LEVELS: list[set[str]] = [
     {"errors", "units", "intervals", "data", "status"},
-    {"files", "cells", "groups"},
+    {"files", "cells", "groups", "row"},
+    {"identity"},
     {"config"},
     {"results", "roofline"},
     {"host"},

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
-from bench.results import COLUMNS, SCHEMA, Row, Status, Store
+from bench.results import COLUMNS, Row, Status, Store
+from bench.row import SCHEMA
 
 
 def row(**values: object) -> Row:

@@ -26,7 +26,8 @@ from bench.measure.limits import draft_marks, limits, routing_marks
 from bench.measure.point import Measurement
 from bench.measure.stats import marks
 from bench.measure.windows import SampledTimes
-from bench.results import SCHEMA_VERSION, Row, Status
+from bench.row import SCHEMA_VERSION, Row
+from bench.status import Status
 from bench.sweep.plan import Job, predicted_bytes
 
 
