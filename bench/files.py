@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import InvalidSetting
@@ -17,27 +17,33 @@ def refuse_links(folder: Path, names: Sequence[str] = _OURS) -> None:
 
     A link to a file beside it leads nowhere else: submitit leaves such. Files of rows are left out: each is looked at as it is read.
     """
-    for path in (found for name in names for found in _below(folder / name)):
-        if _leads_elsewhere(path):
-            problem = "is a link, a pipe or a device, which leads elsewhere; remove it, or name another folder"
-            raise InvalidSetting("output_dir", path, problem)
+    for path in _leading_elsewhere(folder, names):
+        problem = "is a link, a pipe or a device, which leads elsewhere; remove it, or name another folder"
+        raise InvalidSetting("output_dir", path, problem)
 
 
-def _leads_elsewhere(path: Path) -> bool:
+def _leading_elsewhere(folder: Path | str, names: Container[str] | None = None) -> Iterator[str]:
+    """What leads elsewhere in this folder and those below: of these names, or of all. A listing tells files from links by itself."""
     try:
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            return not (path.is_file() and path.resolve().parent == path.parent.resolve())
-    except FileNotFoundError:  # another process of the sweep has taken it away
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if names is None or entry.name in names]
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _leading_elsewhere(entry.path) if entry.name != "rows" else ()
+        elif not (entry.is_file(follow_symlinks=False) or _leads_beside(entry.path)):
+            yield entry.path
+
+
+def _leads_beside(path: str) -> bool:
+    """Whether this is a link to a file in its own folder, or is gone."""
+    folder = os.path.dirname(path)
+    try:
+        target = os.path.join(folder, os.readlink(path))
+    except OSError:  # no link
+        return not os.path.lexists(path)  # another process of the sweep may have taken it away
+    try:
+        return os.path.samefile(folder, os.path.dirname(target)) and stat.S_ISREG(os.lstat(target).st_mode)
+    except OSError:  # it leads nowhere
         return False
-    except (OSError, RuntimeError):  # links in a circle
-        return True
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def _below(path: Path) -> Iterator[Path]:
-    if os.path.lexists(path):
-        yield path
-    if os.path.isdir(path) and not os.path.islink(path) and path.name != "rows":  # False for a name that no file can have
-        for each in path.iterdir():
-            yield from _below(each)

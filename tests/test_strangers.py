@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from html import unescape
@@ -89,6 +90,18 @@ def test_a_link_to_a_file_beside_it_is_no_stranger(theirs: Path) -> None:
     (theirs / "logs" / ".submission.sh").symlink_to(theirs / "rows" / "job.sh")
     with pytest.raises(InvalidSetting, match="leads elsewhere"):
         refuse_links(theirs)
+
+
+def test_logs_are_looked_at_by_listing_their_folder_and_not_one_by_one(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (theirs / "logs" / "slurm").mkdir(parents=True)
+    for number in range(1000):
+        (theirs / "logs" / "slurm" / f"{number}.log").touch()
+    looked_at = []
+    for call in ("stat", "lstat", "readlink"):
+        real = getattr(os, call)
+        monkeypatch.setattr(os, call, lambda *given, real=real, **named: looked_at.append(given[0]) or real(*given, **named))
+    refuse_links(theirs)
+    assert len(looked_at) < 10
 
 
 def test_charts_that_are_links_are_not_overwritten(theirs: Path, tmp_path: Path) -> None:
