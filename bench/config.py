@@ -31,6 +31,7 @@ from bench.groups import PromptSource as PromptSource
 from bench.groups import Rerun as Rerun
 from bench.groups import SweepConfig as SweepConfig
 from bench.groups import Weights as Weights
+from bench.groups import once as once
 from bench.identity import canonical_json as canonical_json
 from bench.identity import digest
 
@@ -200,12 +201,7 @@ class RunConfig:
 
 
 def _as_plain(value: Any) -> Any:
-    """A group as a dict, made once for all the points that share it: groups are not changed once they are made."""
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    if "_plain" not in value.__dict__:
-        value.__dict__["_plain"] = asdict(value)
-    return value.__dict__["_plain"]
+    return once(value, "_plain", asdict) if is_dataclass(value) else value
 
 
 def _check_numbers(settings: Mapping[str, Any], group: str = "") -> None:

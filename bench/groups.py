@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from bench.errors import require
 
@@ -12,6 +13,16 @@ from bench.errors import require
 MISSING: Any = "???"
 # num_runs=auto, warmup_runs=auto: measuring decides how many.
 AUTO = "auto"
+
+_T = TypeVar("_T")
+
+
+def once(group: Any, name: str, make: Callable[[Any], _T]) -> _T:
+    """What `make` tells of a group of settings, asked once for all points that share it: groups are not changed once they are made."""
+    kept: dict[str, _T] = vars(group)
+    if name not in kept:
+        kept[name] = make(group)
+    return kept[name]
 
 
 class Dtype(StrEnum):

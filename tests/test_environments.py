@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.settings import pool_rounds, read_jobs, telling_apart
-from bench.host import machine
+from bench.host import processes
 from bench.results import Row, Store
 from tests.conftest import ROOT, Command
 
@@ -90,8 +90,8 @@ def test_an_environment_with_another_version_of_this_program_is_refused(bench_ru
 
 def test_another_environment_is_shown_a_checkout_but_never_the_packages_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/mine")
-    assert machine.child_environment("/other/python")["PYTHONPATH"] == f"{ROOT}:/mine"
+    assert processes.child_environment("/other/python")["PYTHONPATH"] == f"{ROOT}:/mine"
     installed = Path(sysconfig.get_paths()["purelib"])
-    monkeypatch.setattr(machine, "_ROOT", installed)
+    monkeypatch.setattr(processes, "ROOT", installed)
     monkeypatch.setenv("PYTHONPATH", f"{installed}:/mine")
-    assert machine.child_environment("/other/python")["PYTHONPATH"] == "/mine"
+    assert processes.child_environment("/other/python")["PYTHONPATH"] == "/mine"

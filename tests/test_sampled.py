@@ -21,12 +21,13 @@ from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.base import OnStep, Tokens
 from bench.frameworks.failure import JobLost
-from bench.measure.point import measure
+from bench.measure.point import OnRepeat, measure
 from bench.measure.sampled import Line, sample
 from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
 from bench.sweep.plan import Job
 from bench.sweep.sampling import LineKeeper, decided, held_out
+from bench.worker.resident import ResidentWorker
 from tests import synthetic
 
 
@@ -179,6 +180,35 @@ def test_a_point_whose_windows_fail_is_measured_in_full_or_tells_why_not(tmp_pat
     assert {row["status"] for row in rows if row["batch_size"] == 1} == {"ok"}
 
 
+def _crashing_windows(worker: ResidentWorker, points: Sequence[RunConfig], on_repeat: OnRepeat) -> Line:
+    worker.kill()
+    raise JobLost(Status.crashed, "the worker died of SIGSEGV")
+
+
+@pytest.mark.parametrize("order", ["cost", "shuffle"])
+def test_a_point_that_cannot_be_sampled_is_measured_once_in_a_round_although_it_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(ResidentWorker, "sample", _crashing_windows)
+    rows = _swept(tmp_path, "measure.decode=sampled", "rounds=2", f"order={order}", "num_runs=2,3")
+    assert {row["source"] for row in rows} == {"measured"}
+    assert len(rows) == 2 * (24 + 2)
+    per_setting = Counter((row["point_id"], row["round"], len(row["latencies_s"])) for row in rows)
+    twice = {setting for setting, count in per_setting.items() if count == 2}
+    assert twice
+    for setting in twice:
+        same = [row for row in rows if (row["point_id"], row["round"], len(row["latencies_s"])) == setting]
+        assert same[0]["latencies_s"] == same[1]["latencies_s"]
+        assert sorted(row["spent_s"] > 0 for row in same) == [False, True]
+        assert "measured once in this round" in " ".join(mark for row in same for mark in row["marks"])
+    assert all(
+        "its windows ended as crashed" in " ".join(row["marks"])
+        for row in rows
+        if json.loads(row["config"])["measure"]["decode"] == "sampled"
+    )
+    assert len(_swept(tmp_path, "measure.decode=sampled", "rounds=2", f"order={order}", "num_runs=2,3")) == len(rows)
+
+
 def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it(tmp_path: Path) -> None:
     """A prefill of a whole context may need more than the point itself, which then decides by being measured."""
     points = tuple(run for run in _points(*_GRID) if run.batch_size == 1 and run.output_tokens > 1)
@@ -193,7 +223,8 @@ def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it
     jobs = [Job(run, 0, points) for run in points]
     in_full = [job.run.total_tokens for job in jobs if keeper.measurement(job, take) is None]
     assert in_full == [512 + 1001]
-    assert "ended as oom (does not fit)" in keeper.remarks(jobs[0])[0]
+    seen = measure(jobs[0].run, engine, None, 0.0, lambda *_: None, engine.clock)
+    assert "ended as oom (does not fit)" in keeper.in_full(jobs[0], lambda: seen).remarks[0]
 
 
 def _both_ways(errors: Sequence[float], rounds: int = 4) -> list[Row]:

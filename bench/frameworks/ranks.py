@@ -15,7 +15,7 @@ from typing import Any
 from bench.errors import Unsupported
 from bench.frameworks.calls import answer_calls
 from bench.frameworks.failure import REFUSALS, JobLost, of_death, oom_kills
-from bench.host.machine import die_with_parent
+from bench.host.processes import die_with_parent
 
 MakeEngine = Callable[[int], Any]
 """Makes the engine of one rank, in that rank's process; must be picklable."""

@@ -17,7 +17,8 @@ from typing import Any
 from bench.config import RunConfig
 from bench.errors import BenchError
 from bench.host.devices import Slot, devices_for
-from bench.host.machine import Machine, cache_folder, child_environment, describe
+from bench.host.machine import Machine, cache_folder, describe
+from bench.host.processes import child_environment
 
 _TIMEOUT_S = 180
 

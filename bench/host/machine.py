@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,6 +21,7 @@ import psutil
 from bench import __version__
 from bench.errors import InvalidSetting
 from bench.host.devices import devices
+from bench.host.processes import ROOT, child_environment
 
 # Variables that are known to change timings: OMP_WAIT_POLICY alone decides a factor of ten on a busy host.
 TIMING_PREFIXES = (
@@ -30,7 +29,6 @@ TIMING_PREFIXES = (
     *("CUDA_VISIBLE_DEVICES", "NCCL_", "LD_PRELOAD"),
 )
 
-_ROOT = Path(__file__).parents[2]  # of the checkout, or where packages are installed
 COMMAND_VARIABLE = "BENCH_COMMAND"  # what was typed, for the workers and the cluster's jobs that write rows
 
 
@@ -122,9 +120,9 @@ def _ask(python: str, packages: tuple[str, ...]) -> dict[str, Any]:
 @cache
 def git_sha() -> str | None:
     """The commit of this checkout, with a '+' where it was changed since; None for an installed package."""
-    if not (_ROOT / ".git").exists():
+    if not (ROOT / ".git").exists():
         return None
-    command = ("git", "-C", str(_ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
+    command = ("git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -152,30 +150,6 @@ _CGROUP_MEMORY = (
 def cache_folder() -> Path:
     """Where this program keeps what it can make again: measured ceilings and the like."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-bench-sweep"
-
-
-def python_path() -> str:
-    """PYTHONPATH for a child process, so that it finds this package wherever it starts."""
-    return os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-
-
-def child_environment(python: str | None = None) -> dict[str, str]:
-    """The environment of a child process that runs this package, by this interpreter or by another.
-
-    The other one brings its own packages, and must not find ours: a checkout is shown to it, an installed package is not.
-    """
-    if python and Path(psutil.__file__).parents[1] == _ROOT:
-        shown = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder != str(_ROOT)]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(shown)}
-    return {**os.environ, "PYTHONPATH": python_path()}
-
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process with its parent: no thread has to look, so none disturbs the repeats."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def timing_environment() -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from bench.host.processes import on_sigterm
 from bench.results import Row, Status, Store
 from bench.sweep.group import GroupRunner, Observer
 from bench.sweep.outcome import Outcome, host_of, to_row
@@ -49,21 +47,6 @@ def run_group(jobs: Sequence[Job], folder: str, ledger: Ledger, place: str) -> N
     reason = f"{place} was told to stop (cancelled, preempted, or out of its time)"
     with on_sigterm(lambda: runner.stop(reason)):
         runner.run(jobs)
-
-
-@contextmanager
-def on_sigterm(act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` at a SIGTERM, which schedulers and shutdowns send before they kill; without effect where the signal is not ours to set."""
-    before = signal.getsignal(signal.SIGTERM)
-    # None: set by something that is not Python, and could not be set back. A notebook runs in another thread.
-    if before is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda *_: act())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def collect(placed: Sequence[Placed], store: Store, names: frozenset[str], observer: Observer, ledger: Ledger) -> None:

@@ -23,9 +23,10 @@ from bench.config import RunConfig
 from bench.errors import InvalidSetting, NothingSupported, PointsFailed
 from bench.host import machine
 from bench.host.devices import devices_for
+from bench.host.processes import on_sigterm
 from bench.results import Status, Store
 from bench.sweep import ray, slurm
-from bench.sweep.cluster import collect, on_sigterm
+from bench.sweep.cluster import collect
 from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.group import Observer
 from bench.sweep.local import run_locally

@@ -64,7 +64,7 @@ def to_row(
         **(_seen(run, seen, ceilings) if seen else {}),
         "system": [vars(sample) for sample in history.samples] if history else None,
         **_provenance(run, host),
-        **(_engine(run, seen) if seen else {}),
+        **_engine(run, seen),
         "hardware": run.hardware.name or _hardware(run, seen, host),
     }
 
@@ -79,7 +79,6 @@ def _asked(run: RunConfig) -> Row:
         "dtype": str(run.model.dtype),
         "weights": str(run.model.weights),
         "framework": run.framework.name,
-        "framework_args": canonical_json(run.as_dict["framework"]),
         "tp": getattr(run.framework, "tp", 1),
         "batch_size": None if run.batch_size == MAX_BATCH else run.batch_size,
         "predicted_bytes": predicted_bytes(run),
@@ -188,8 +187,10 @@ def _provenance_in(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
     }
 
 
-def _engine(run: RunConfig, seen: Measurement) -> Row:
-    """What the engine said of itself; where it names a column of its own, that is truer than the host's description."""
+def _engine(run: RunConfig, seen: Measurement | None) -> Row:
+    """What the engine was told, and what it said of itself."""
+    if seen is None:
+        return {"framework_args": canonical_json(run.as_dict["framework"])}
     told: dict[str, Any] = dict(seen.engine)
     if seen.shape and seen.shape.experts and run.model.weights is Weights.random:
         told["router"] = "random weights: it sends tokens to all experts nearly alike, which a trained one does not"

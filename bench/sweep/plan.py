@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
-from bench.config import MAX_BATCH, Order, Rerun, RunConfig
+from bench.config import MAX_BATCH, Order, Rerun, RunConfig, once
 from bench.results import Row, Status
-from bench.roofline import memory_bytes, seconds_at, shape_of
+from bench.roofline import ModelShape, memory_bytes, seconds_at, shape_of
 
 # Nominal ceilings to weigh points against each other before anything is measured; only their ratio matters.
 _FLOPS_PER_S, _BYTES_PER_S = 5e11, 2e10
@@ -27,6 +27,7 @@ class Job:
     run: RunConfig
     round: int
     line: tuple[RunConfig, ...] = ()  # with measure.decode=sampled: the points that share its windows, itself among them
+    both_ways: bool = False  # its point is sampled and measured in full, too, each as a job of its own
 
     @property
     def key(self) -> JobKey:
@@ -128,7 +129,7 @@ def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
 
 def estimated_s(run: RunConfig) -> float:
     """What a job costs, in nominal seconds: good for comparing points, not for telling the time."""
-    shape = shape_of(run.model.architecture)
+    shape = _shape_of(run)
     repeats = run.expected_runs
     sequences = (_GUESSED_MAX_BATCH if run.batch_size == MAX_BATCH else run.batch_size) * run.generation.num_beams
     if shape is None:
@@ -147,12 +148,16 @@ def estimated_line_s(line: Sequence[RunConfig]) -> float:
 
 def predicted_bytes(run: RunConfig) -> int | None:
     """Memory that the model's shape needs at this point; None where its architecture is not known before it is loaded."""
-    shape = shape_of(run.model.architecture)
+    shape = _shape_of(run)
     if shape is None or run.batch_size == MAX_BATCH:
         return None
     sequences = run.batch_size * run.generation.num_beams
     shape = replace(shape, bytes_per_weight=run.framework.bytes_per_weight or shape.bytes_per_weight)
     return round(memory_bytes(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes))
+
+
+def _shape_of(run: RunConfig) -> ModelShape | None:
+    return once(run.model, "_shape", lambda model: shape_of(model.architecture))
 
 
 def _search(job: Job, ledger: Ledger) -> Generator[Job, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -13,13 +13,14 @@ from bench.frameworks.failure import JobLost
 from bench.measure.point import Measurement
 from bench.measure.sampled import Line
 from bench.results import Status
-from bench.sweep.plan import Job
+from bench.sweep.plan import Job, JobKey
 
 _HELD_OUT = 0.1  # of the sampled points are measured in full, too
 _FEWEST_HELD_OUT = 2
 _GOLDEN = 0.618034  # its multiples, without their whole part, never crowd: the lengths of the held-out points
 
 SHORT = "short ones"
+_TOLD_TWICE = "its point was measured once in this round, for a row of each kind"
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,24 @@ def held_out(sampled: Sequence[RunConfig]) -> list[RunConfig]:
 
 
 def with_lines(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs; each sampled one knows the points whose windows it shares."""
+    """The jobs; each sampled one knows the points whose windows it shares, and each whether its point is measured both ways."""
     jobs = list(jobs)
-    lines: dict[tuple[str, int], list[RunConfig]] = {}
-    for job in jobs:
-        if job.run.measure.decode is Decode.sampled:
-            lines.setdefault((job.run.line_id, job.round), []).append(job.run)
-    known = {key: tuple(runs) for key, runs in lines.items()}
-    return [replace(job, line=known[job.run.line_id, job.round]) if job.run.measure.decode is Decode.sampled else job for job in jobs]
+    sampled = [job for job in jobs if job.run.measure.decode is Decode.sampled]
+    if not sampled:
+        return jobs
+    lines: dict[_LineKey, list[RunConfig]] = defaultdict(list)
+    for job in sampled:
+        lines[_key(job)].append(job.run)
+    known = {job.key: tuple(lines[_key(job)]) for job in sampled}
+    ways = Counter(map(_key_in_full, jobs))
+    return [replace(job, line=known.get(job.key, ()), both_ways=ways[_key_in_full(job)] > 1) for job in jobs]
 
+
+_LineKey = tuple[str, int]
+"""(line_id, round)"""
 
 TakeWindows = Callable[[Job, Sequence[RunConfig]], Line]
 """Measures the windows of these points, with the job's worker. Raises JobLost."""
-
-_LineKey = tuple[str, int]
 
 
 @dataclass
@@ -117,6 +122,7 @@ class LineKeeper:
     _lines: dict[_LineKey, Line | None] = field(default_factory=dict)
     _covered: dict[_LineKey, frozenset[str]] = field(default_factory=dict)  # config ids
     _why_not: dict[_LineKey, str] = field(default_factory=dict)
+    _in_full: dict[JobKey, Measurement] = field(default_factory=dict)  # of points that are to be measured both ways
 
     def measurement(self, job: Job, take: TakeWindows) -> Measurement | None:
         """What the windows say of this job; None where it must be measured in full."""
@@ -126,9 +132,15 @@ class LineKeeper:
         line = self._lines[key]
         return line.measurement(job.run) if line and job.run.config_id in self._covered[key] else None
 
-    def remarks(self, job: Job) -> tuple[str, ...]:
-        """Why a job was measured in full although it should have been sampled."""
-        return tuple(filter(None, [self._why_not.get(_key(job))])) if job.line else ()
+    def in_full(self, job: Job, measure: Callable[[], Measurement]) -> Measurement:
+        """What measuring this job in full says; a point that is to be measured both ways, and cannot be sampled, is measured once."""
+        key = _key_in_full(job)
+        before = self._in_full.get(key)
+        seen = replace(before, spent_s=0.0) if before else measure()
+        if job.both_ways:
+            self._in_full[key] = seen
+        why_not = self._why_not.get(_key(job)) if job.line else None
+        return replace(seen, remarks=tuple(filter(None, (why_not, before and _TOLD_TWICE))))
 
     def _taken(self, job: Job, take: TakeWindows) -> Line | None:
         """A window at a far context has a prefill of that length, which may need more memory than the point: then the point decides.
@@ -153,3 +165,9 @@ class LineKeeper:
 
 def _key(job: Job) -> _LineKey:
     return job.run.line_id, job.round
+
+
+def _key_in_full(job: Job) -> JobKey:
+    """Of the job that measures this one's point in full: itself, or the one beside it."""
+    run = job.run if job.run.measure.decode is Decode.full else job.run.in_full()
+    return run.config_id, job.round

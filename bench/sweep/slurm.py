@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.cells import json_object
 from bench.errors import InvalidSetting, MissingExtra
-from bench.host import machine
+from bench.host.processes import python_path
 from bench.results import Status, Store
 from bench.sweep.cluster import run_group
 from bench.sweep.outcome import Outcome
@@ -105,7 +105,7 @@ def _submit(groups: Sequence[Sequence[Job]], store: Store, ledger: Ledger, param
         import submitit
     except ImportError:
         raise MissingExtra("executor=slurm", "submitit", "slurm") from None
-    os.environ["PYTHONPATH"] = machine.python_path()
+    os.environ["PYTHONPATH"] = python_path()
     try:
         executor = submitit.AutoExecutor(folder=store.folder / "logs" / "slurm", cluster="slurm")
         executor.update_parameters(**{"name": f"bench-{store.folder.name}", **params})

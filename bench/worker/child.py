@@ -14,8 +14,8 @@ from bench.frameworks.base import Framework
 from bench.frameworks.calls import answer_calls
 from bench.frameworks.channel import Channel
 from bench.frameworks.ranks import Ranks
-from bench.host.machine import die_with_parent
 from bench.host.monitors import finish_device_work
+from bench.host.processes import die_with_parent
 from bench.measure.point import Measurement, Upcoming, measure
 from bench.measure.sampled import Line, sample
 from bench.roofline import ModelShape

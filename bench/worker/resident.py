@@ -18,6 +18,7 @@ from bench.frameworks.channel import Channel, Forged
 from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import VISIBLE, Slot, devices_for
+from bench.host.processes import child_environment
 from bench.measure.point import Measurement, OnRepeat, Upcoming
 from bench.measure.sampled import Line
 from bench.status import Status
@@ -122,7 +123,7 @@ def _environment(run: RunConfig, slot: Slot) -> dict[str, str]:
     theirs = dict(run.hardware.env)
     if run.hardware.device is Device.cpu:
         theirs[VISIBLE] = ""  # what runs on the CPU finds no GPU to take
-    return {**machine.child_environment(environments.python_of(run.framework)), **ours, **theirs}
+    return {**child_environment(environments.python_of(run.framework)), **ours, **theirs}
 
 
 def memory_limit_bytes(run: RunConfig) -> int | None:
