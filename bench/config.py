@@ -208,7 +208,7 @@ def _check_numbers(settings: Mapping[str, Any], group: str = "") -> None:
     """NaN compares with nothing, and JSON has neither it nor infinity. What a model's architecture holds is its family's affair."""
     for key, value in settings.items():
         name = f"{group}{key}"
-        if isinstance(value, Mapping) and name != "model.architecture":
+        if isinstance(value, dict) and name != "model.architecture":
             _check_numbers(value, f"{name}.")
         is_finite = not isinstance(value, float) or isfinite(value)
         require(is_finite, name, value, "must be a finite number; leave it out for the default, or set a large one where nothing is to end")
