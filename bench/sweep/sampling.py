@@ -139,8 +139,8 @@ class LineKeeper:
         seen = replace(before, spent_s=0.0) if before else measure()
         if job.both_ways:
             self._in_full[key] = seen
-        why_not = self._why_not.get(_key(job)) if job.line else None
-        return replace(seen, remarks=tuple(filter(None, (why_not, before and _TOLD_TWICE))))
+        remarks = (self._why_not.get(_key(job)) if job.line else None, _TOLD_TWICE if before else None)
+        return replace(seen, remarks=tuple(filter(None, remarks)))
 
     def _taken(self, job: Job, take: TakeWindows) -> Line | None:
         """A window at a far context has a prefill of that length, which may need more memory than the point: then the point decides.
