@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import struct
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class Fault(StrEnum):
     exit = "exit"  # leaves with exit code 3
     kill = "kill"  # is killed, as by the kernel's out-of-memory killer
     segfault = "segfault"  # reads address 0
+    bad_alloc = "bad_alloc"  # ends as C++ does where nobody catches a failed allocation
+    full_load = "full_load"  # fills its memory while loading, and then tries for ever to get more
     short = "short"  # returns a token less than asked
     kill_rank = "kill_rank"  # its second rank is killed
     oom_rank = "oom_rank"  # its second rank alone runs out of memory
@@ -51,7 +54,7 @@ class Fault(StrEnum):
 
 _NOT_DRAWN = (
     *(Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.device_assert, Fault.shout, Fault.forge),
-    Fault.any,
+    *(Fault.any, Fault.bad_alloc, Fault.full_load),
 )
 DRAWN = [fault for fault in Fault if fault not in _NOT_DRAWN]
 
@@ -91,6 +94,8 @@ class Faulty(fake.Fake):
             raise Unavailable("not yet (pretend)")
         if self._settings.fault is Fault.load_error:
             raise RuntimeError("no weights (pretend)")
+        if self._settings.fault is Fault.full_load:
+            _fill_memory()
         if (marks / "next-load").exists():
             (marks / "next-load").unlink()
             raise RuntimeError("no weights this time (pretend)")
@@ -134,6 +139,13 @@ def _use_gpu(lose_it: bool) -> None:
     torch.arange(4, device="cuda")[torch.tensor([9 if lose_it else 1], device="cuda")].cpu()
 
 
+def _fill_memory() -> None:
+    taken: list[bytearray] = []
+    while True:
+        with suppress(MemoryError):
+            taken.append(bytearray(2**20))
+
+
 def _tell(message: object, files: range) -> None:
     """Write a message, as the sweep expects one, to these open files."""
     content = pickle.dumps(message)
@@ -174,6 +186,9 @@ def _strike(fault: Fault | None, batch_size: int, second_rank: int | None) -> No
             os._exit(3)
         case Fault.kill:
             os.kill(os.getpid(), signal.SIGKILL)
+        case Fault.bad_alloc:
+            print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
+            os.abort()
         case Fault.segfault:
             ctypes.string_at(0)
         case Fault.kill_rank if second_rank:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.host.devices import devices
+from bench.config import Device, HardwareConfig
+from bench.frameworks.failure import JobLost
+from bench.host import monitors
+from bench.host.devices import Slot, devices
 from bench.host.gpu import read_gpus
 from bench.host.monitors import SystemMonitor
 from bench.measure.streamers import FirstTokenTimerStreamer, TokenLatencyStreamer
+from bench.status import Status
+from bench.worker.resident import ResidentWorker
+from tests import faulty
+from tests.conftest import PYTHONPATH, fake_run
 from tests.nvml import FakeNvml, fake_nvml
 
 
@@ -102,3 +111,15 @@ def test_token_times_are_gaps_between_steps() -> None:
         streamer.put(None)
     streamer.end()
     assert streamer.time_per_tokens() == [1, 3, 5]
+
+
+def test_a_load_that_tries_for_ever_what_does_not_fit_is_out_of_memory_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitors, "STANDSTILL_S", 2.0)
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    stuck = fake_run(hardware=HardwareConfig(device=Device.cpu, memory_limit_gb=0.3))
+    stuck = replace(stuck, framework=faulty.Settings(name="faulty", fault=faulty.Fault.full_load))
+    worker = ResidentWorker(stuck, tmp_path / "log", Slot())
+    with pytest.raises(JobLost, match=r"stood at 0\.\d+ of the 0\.30 GB that it may take for \d s, trying again what does not fit") as lost:
+        worker.load(stuck)
+    worker.close()
+    assert lost.value.status is Status.oom

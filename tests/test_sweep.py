@@ -77,20 +77,22 @@ def test_a_single_run_takes_the_same_path(bench_run: Command, tmp_path: Path) ->
 
 
 def test_each_fault_costs_one_point_and_leaves_a_row_that_says_why(bench_run: Command, tmp_path: Path) -> None:
-    faults = "error,sticky,oom,exit,kill,segfault,short"
+    faults = "error,sticky,oom,bad_alloc,exit,kill,segfault,short"
     ran = bench_run("-m", f"framework.fault={faults}", "framework.fault_at=2", "batch_size=1,2,4", *FAULTY)
     assert ran.returncode == 1
-    assert "6 of 21 points have no result" in ran.stderr
+    assert "6 of 24 points have no result" in ran.stderr
     seen = {(json.loads(str(row["config"]))["framework"]["fault"], row["batch_size"]): row for row in rows(tmp_path)}
-    assert len(seen) == 21
-    assert {row["status"] for (fault, batch), row in seen.items() if batch != 2 and (fault, batch) != ("oom", 4)} == {"ok"}
-    assert seen["oom", 4]["status"] == "pruned"
+    assert len(seen) == 24
+    pruned = {("oom", 4), ("bad_alloc", 4)}
+    assert {row["status"] for point, row in seen.items() if point[1] != 2 and point not in pruned} == {"ok"}
+    assert {seen[point]["status"] for point in pruned} == {"pruned"}
     assert str(seen["oom", 4]["error"]).startswith("not run: batch 2, 8 input and 4 output tokens ran out of memory")
     told = {fault: (seen[fault, 2]["status"], str(seen[fault, 2]["error"])) for fault in faults.split(",")}
     assert {fault: status for fault, (status, _) in told.items()} == {
         "error": "failed",
         "sticky": "failed",
         "oom": "oom",
+        "bad_alloc": "oom",
         "exit": "crashed",
         "kill": "crashed",
         "segfault": "crashed",

@@ -9,6 +9,7 @@ import secrets
 import socket
 import struct
 import time
+from multiprocessing.connection import wait
 from typing import Any
 
 _LENGTH = struct.Struct("!Q")
@@ -56,6 +57,10 @@ class Channel:
         (size,) = _LENGTH.unpack(self._part(_LENGTH.size, deadline))
         return pickle.loads(self._part(size, deadline))
 
+    def is_told(self, within_s: float) -> bool:
+        """Whether there is something to be received, at the latest then."""
+        return bool(wait([self._end], within_s))
+
     def close(self) -> None:
         self._end.close()
 
@@ -63,8 +68,8 @@ class Channel:
         return hmac.digest(self._key, part, "sha256") + part
 
     def _part(self, size: int, deadline: float | None) -> bytes:
-        signature = self._read(_DIGEST_BYTES, deadline)
-        part = self._read(size, deadline)
+        signed = self._read(_DIGEST_BYTES + size, deadline)
+        signature, part = signed[:_DIGEST_BYTES], signed[_DIGEST_BYTES:]
         if not hmac.compare_digest(signature, hmac.digest(self._key, part, "sha256")):
             raise Forged("something wrote to the worker's line that was not this program")
         return part

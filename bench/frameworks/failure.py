@@ -11,12 +11,14 @@ from bench.status import Status
 # What an engine says before it touches a device. After anything else its process is not trusted: memory may be lost,
 # and after an illegal access every later call on that GPU fails, too.
 REFUSALS = (Status.unsupported, Status.unavailable)
+_BAD_ALLOC = "std::bad_alloc"
 _OUT_OF_MEMORY = (
     # How the allocators of torch say it: torch.OutOfMemoryError on a GPU, a plain RuntimeError on the CPU.
     *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
     # How cuBLAS and older cuDNN, newer cuDNN, and NCCL say that nothing is left for their buffers.
     *("_status_alloc_failed", "allocation_failed", "failed to cuda calloc"),
-    "std::bad_alloc",  # C++'s own, as OpenVINO hands it on
+    # C++'s own, and OpenVINO's.
+    *(_BAD_ALLOC, "failed to allocate"),
 )
 
 
@@ -38,11 +40,15 @@ def of_exception(error: BaseException) -> JobLost:
     return JobLost(_status(error), told)
 
 
-def of_death(who: str, exit_code: int, oom_kills_before: int) -> JobLost:
-    """How a process died, and whether the kernel says that it was for memory."""
+def of_death(who: str, exit_code: int, oom_kills_before: int, said: str = "") -> JobLost:
+    """How a process died, and whether it, by what it `said` last, or the kernel says that it was for memory."""
     if exit_code == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return JobLost(
             Status.oom, f"the kernel's out-of-memory killer ended {who}; a lower hardware.memory_limit_gb makes it fail by itself"
+        )
+    if exit_code == -signal.SIGABRT and _BAD_ALLOC in said:  # what no C++ caught ends its process
+        return JobLost(
+            Status.oom, f"an allocation failed and ended {who}; raise hardware.memory_limit_gb, or take a smaller model or batch"
         )
     how = f"died of {signal.Signals(-exit_code).name}" if exit_code < 0 else f"left with exit code {exit_code}"
     return JobLost(Status.crashed, f"{who} {how}")

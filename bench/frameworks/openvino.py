@@ -157,6 +157,8 @@ class OpenVino:
         try:
             return ContinuousBatchingPipeline(str(self._folder), scheduler, "CPU", self._properties)
         except RuntimeError as error:
+            if "Failed to allocate" in str(error):
+                raise MemoryError("OpenVINO cannot allocate what this model needs; raise hardware.memory_limit_gb") from error
             if "SDPAToPagedAttention" not in str(error):
                 raise
             raise Unsupported("OpenVINO's paged attention takes models with sdpa attention only; use framework=hf for this one") from error

@@ -16,6 +16,9 @@ import psutil
 from bench.host.devices import Gpu, devices
 from bench.host.gpu import GpuState, read_gpus
 
+STANDSTILL_S = 60.0
+_NEAR_THE_END = 0.8  # of what a process may take
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -117,7 +120,7 @@ class PeakMemory:
 
     def host_bytes(self) -> int | None:
         """None where the kernel cannot reset the mark: an earlier job's peak would stand for this one's."""
-        peaks = [_peak_bytes(process) for process in self._processes] if self._host_resets else [None]
+        peaks = [_status_bytes(process / "status", "VmHWM") for process in self._processes] if self._host_resets else [None]
         return None if None in peaks else sum(peak for peak in peaks if peak)
 
     @property
@@ -130,9 +133,34 @@ class PeakMemory:
         return (int(cuda.max_memory_allocated()), int(cuda.max_memory_reserved())) if cuda else None
 
 
-def _peak_bytes(process: Path) -> int | None:
-    line = next((line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM")), None)
+def _status_bytes(status: Path, key: str) -> int | None:
+    """A size in a process's status, proc_pid_status(5); None where it is not told."""
+    line = next((line for line in status.read_text().splitlines() if line.startswith(key)), None)
     return int(line.split()[1]) * 1024 if line else None
+
+
+@dataclass
+class Standstill:
+    """Whether a process has stood near the end of its memory for long: some libraries try a failed allocation again, for ever.
+
+    OpenBLAS does, and takes 32 MB for each thread as it is imported (blas_memory_alloc in its driver/others/memory.c).
+    """
+
+    pid: int
+    limit_bytes: int
+    _seen: tuple[int, int] = (0, 0)
+    _since_s: float = 0.0
+
+    def look(self) -> str | None:
+        """What to say of it; None while its memory grows, and far from its end."""
+        status = Path(f"/proc/{self.pid}/status")
+        taken, resident = (_status_bytes(status, key) or 0 for key in ("VmData", "VmRSS"))
+        if (taken, resident) != self._seen or taken < _NEAR_THE_END * self.limit_bytes:
+            self._seen, self._since_s = (taken, resident), time.monotonic()
+        stood_s = time.monotonic() - self._since_s
+        if stood_s < STANDSTILL_S:
+            return None
+        return f"stood at {taken / 1e9:.2f} of the {self.limit_bytes / 1e9:.2f} GB that it may take for {stood_s:.0f} s"
 
 
 def finish_device_work() -> None:

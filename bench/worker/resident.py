@@ -18,10 +18,13 @@ from bench.frameworks.channel import Channel, Forged
 from bench.frameworks.failure import JobLost, of_death, oom_kills
 from bench.host import machine
 from bench.host.devices import VISIBLE, Slot, devices_for
+from bench.host.monitors import Standstill
 from bench.host.processes import child_environment
 from bench.measure.point import Measurement, OnRepeat, Upcoming
 from bench.measure.sampled import Line
 from bench.status import Status
+
+_LOOK_S = 1.0  # between two looks at a worker that loads
 
 
 class ResidentWorker:
@@ -33,6 +36,7 @@ class ResidentWorker:
         self._channel, theirs = Channel.pair()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
+            self._said_before = output.tell()  # bytes in the log
             self._process = subprocess.Popen(
                 [environments.python_of(run.framework) or sys.executable, "-m", "bench.worker.child", str(theirs.fileno())],
                 env=_environment(run, slot),
@@ -51,7 +55,8 @@ class ResidentWorker:
 
     def load(self, run: RunConfig) -> float:
         """Load the model of this point; returns the seconds it took."""
-        load_s: float = self._call("load", run, self._cpus, self.memory_bytes, timeout_s=run.timeout_s)
+        watch = Standstill(self.pid, self.memory_bytes) if self.memory_bytes else None
+        load_s: float = self._call("load", run, self._cpus, self.memory_bytes, timeout_s=run.timeout_s, watch=watch)
         return load_s
 
     def measure(self, run: RunConfig, on_repeat: OnRepeat) -> Measurement:
@@ -73,10 +78,12 @@ class ResidentWorker:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _call(self, method: str, *arguments: Any, timeout_s: float, on_repeat: OnRepeat = lambda _: None) -> Any:
-        """What this method of child.Worker returns."""
+    def _call(
+        self, method: str, *arguments: Any, timeout_s: float, on_repeat: OnRepeat = lambda _: None, watch: Standstill | None = None
+    ) -> Any:
+        """What this method of child.Worker returns. `watch` is for work that may be looked at, since nothing of it is timed."""
         deadline = time.monotonic() + timeout_s
-        reply = self._reply((method, arguments), deadline)
+        reply = self._reply((method, arguments), deadline, watch)
         while isinstance(reply, Upcoming):
             on_repeat(reply)
             reply = self._reply(reply, deadline)
@@ -88,10 +95,15 @@ class ResidentWorker:
             raise self._located(reply)
         return reply
 
-    def _reply(self, said: Any, deadline: float) -> Any:
+    def _reply(self, said: Any, deadline: float, watch: Standstill | None = None) -> Any:
         """None where there is none in time."""
         try:
             self._channel.send(said)
+            while watch and time.monotonic() < deadline and not self._channel.is_told(_LOOK_S):
+                if stood := watch.look():
+                    return JobLost(
+                        Status.oom, f"the worker {stood}, trying again what does not fit; raise hardware.memory_limit_gb, or free memory"
+                    )
             return self._channel.recv(deadline)
         except TimeoutError:
             return None
@@ -104,7 +116,13 @@ class ResidentWorker:
     def _lost(self) -> JobLost:
         """The worker died."""
         self._end(grace_s=0.2)  # a dying process may still be on its way out, and its own exit code tells more
-        return self._located(of_death("the worker", self._process.returncode, self._oom_kills))
+        return self._located(of_death("the worker", self._process.returncode, self._oom_kills, self._said()))
+
+    def _said(self) -> str:
+        try:
+            return self._log.read_bytes()[self._said_before :].decode(errors="replace")
+        except OSError:  # the log was taken away
+            return ""
 
     def _located(self, lost: JobLost) -> JobLost:
         return JobLost(lost.status, f"{lost}; its output is in {self._log}") if lost.status is Status.crashed else lost
