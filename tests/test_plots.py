@@ -146,6 +146,17 @@ def test_labels_move_apart_but_no_further_than_needed() -> None:
     assert style.spread([], 4).tolist() == []
 
 
+@pytest.mark.parametrize(("count", "in_key"), [(3, False), (9, True)])
+def test_names_stand_at_their_lines_or_in_the_key_where_they_would_get_lost(tmp_path: Path, count: int, in_key: bool) -> None:
+    machines = [f"machine {i}" for i in range(count)]
+    settings = settings_of(tmp_path, synthetic.sweep(hardware=machines, output_tokens=[11])).assign(latency_s=1.0)
+    figure = charts.own_picture(settings, "batch_size", "latency_s").figure()
+    at_lines = [text.get_text() for text in figure.axes[0].texts]
+    key = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name for name in key if name in machines] == (machines if in_key else [])
+    assert at_lines == ([] if in_key else machines)
+
+
 @pytest.mark.parametrize(("x", "facet"), [("batch_size", []), ("hardware", []), ("batch_size", ["hardware"]), ("latency_s", ["hardware"])])
 def test_long_texts_stay_inside_the_picture_and_off_each_other(tmp_path: Path, x: str, facet: list[str]) -> None:
     machines = [f"1x machine number {i} of the second rack on the left" for i in range(3)]

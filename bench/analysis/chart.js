@@ -1,6 +1,6 @@
 // How lines are named, coloured and drawn; page.js calls drawChart.
 
-const LEFT = 60, HEIGHT = 354, LANE = 9, MOST_LANES = 12, MOST_NAMES = 16, MOST_SPREADS = 6, NARROW = 640;
+const LEFT = 60, HEIGHT = 354, LANE = 9, MOST_LANES = 12, FURTHEST = 45, MOST_SPREADS = 6, NARROW = 640;
 const DASHES = ["none", "10 3", "10 3 2 3", "5 4"];
 const SHAPES = [
   (r) => `m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
@@ -8,6 +8,8 @@ const SHAPES = [
   (r) => `m0 ${-r * 1.25}l${r * 1.25} ${r * 1.25}l${-r * 1.25} ${r * 1.25}l${-r * 1.25} ${-r * 1.25}z`,
   (r) => `m0 ${-r * 1.2}l${r * 1.2} ${r * 2.2}h${-r * 2.4}z`,
 ];
+const RING = SHAPES[0](9), CROSS = "m-3.5 -3.5l7 7m0 -7l-7 7";
+const charts = {}; // by the box that they are in
 
 // Lines
 
@@ -81,10 +83,6 @@ function testedTicks(key, tested, x) {
 function drawChart({ box, x: xKey, y: yKey, along }, shown, theirs, width) {
   const measured = xKey !== along, ok = shown.filter((r) => r.ok), lost = shown.filter((r) => r.missing && !measured);
   const lines = linesOf(shown, along), all = [...lines, ...publishedLines(theirs, along, lines)];
-  const named = all.filter(({ name, rows: some }) => name && some.some((r) => r.ok));
-  const inKey = width < NARROW || named.length > MOST_NAMES;
-  const longest = Math.max(0, ...named.map(({ name }) => name.length));
-  const right = width - (inKey ? 12 : Math.min(24 + 7.2 * longest, width / 3));
   const top = lost.length ? 40 + LANE * Math.min(lines.length, MOST_LANES) : 30;
   const bottom = top + (ok.length ? HEIGHT : 0);
   const what = `${about[yKey].caption} against ${about[xKey].caption}`;
@@ -92,21 +90,30 @@ function drawChart({ box, x: xKey, y: yKey, along }, shown, theirs, width) {
   const svg = make("svg", { viewBox: `0 0 ${width} ${bottom + 46}`, role: "img", tabindex: 0, "aria-label": label });
   svg.classList.toggle("many", all.length > MOST_SPREADS);
   $(box).replaceChildren(svg);
-  watch(svg);
+  const marks = []; // where each row is drawn
+  watch(svg, marks);
   if (!ok.length) return void make("text", { x: LEFT, y: 40 }, svg, "Nothing was measured for this choice.");
   const everything = [...ok, ...theirs];
   const ends = (key) => everything.flatMap((r) => [r[key], r[`${key}_low`], r[`${key}_high`]].filter(known));
+  const y = logAxis(ends(yKey), bottom, top, 0.1);
+  const named = all.filter(({ name, rows: some }) => name && some.some((r) => r.ok));
+  const inPlace = named.map((line) => y(line.rows.findLast((r) => r.ok)[yKey])), heights = spread(inPlace, 15);
+  const inKey = width < NARROW || heights.some((height, i) => Math.abs(height - inPlace[i]) > FURTHEST);
+  const longest = Math.max(0, ...named.map(({ name }) => name.length));
+  const right = width - (inKey ? 12 : Math.min(24 + 7.2 * longest, width / 3));
   const tested = distinct(xKey, [...shown, ...theirs]), pad = Math.max((tested.at(-1) / tested[0]) ** 0.03, 1.05);
   const x = measured ? logAxis(ends(xKey), LEFT, right, 0.05) : axis(tested[0] / pad, tested.at(-1) * pad, LEFT, right);
-  const y = logAxis(ends(yKey), bottom, top, 0.1);
-  const chart = { svg, box, xKey, yKey, measured, x, y, at: (r) => [x(r[xKey]), y(r[yKey])], right, top, bottom };
+  const at = (r) => [x(r[xKey]), y(r[yKey])];
+  const chart = { svg, box, marks, xKey, yKey, measured, x, y, at, right, top, bottom };
   if (measured) drawLimit(chart);
   drawAxes(chart, measured ? ticks(xKey, x, (right - LEFT) / 60) : testedTicks(xKey, tested, x), ticks(yKey, y, 9));
   if (measured) drawFront(chart, ok);
   if (lost.length) drawLane(chart, lines);
   for (const line of all) drawLine(chart, line);
-  (inKey ? nameInKey : nameAtEnds)(chart, named, all.map(({ end }) => end));
+  if (inKey) nameInKey(chart, named);
+  else nameAtEnds(chart, named, heights, all.map(({ end }) => end));
   if (measured && lines.length <= 3) namePoints(chart, ok, along);
+  charts[box] = { marks, ring: make("path", { class: "ring" }, svg) };
 }
 
 function drawAxes({ svg, xKey, yKey, measured, x, y, right, top, bottom }, xTicks, yTicks) {
@@ -139,21 +146,22 @@ function drawFront({ svg, xKey, yKey, at }, ok) {
   make("path", { d: steps.join(""), class: "front" }, svg);
 }
 
-function drawLane({ svg, xKey, x, right, top }, lines) {
+function drawLane({ svg, marks, xKey, x, right, top }, lines) {
   const height = top - 30;
   make("rect", { x: LEFT, y: 4, width: right - LEFT, height, class: "lane" }, svg);
   make("text", { x: LEFT - 8, y: 8 + height / 2, "text-anchor": "end" }, svg, "OOM");
-  lines.forEach((line, i) => line.rows.filter((r) => r.missing).forEach((row) => {
-    const cx = x(row[xKey]), cy = 12 + LANE * (i % MOST_LANES);
-    make("path", { d: `M${cx - 3.5} ${cy - 3.5}l7 7m0-7l-7 7`, class: "cross", color: line.color }, svg);
-    mark(row, cx, cy, svg);
-  }));
+  lines.forEach((line, i) => {
+    const lost = line.rows.filter((r) => r.missing), cy = 12 + LANE * (i % MOST_LANES);
+    const crosses = lost.map((row) => ({ row, at: [x(row[xKey]), cy] }));
+    drawAll("cross", crosses, CROSS, make("g", { color: line.color }, svg));
+    marks.push(...crosses);
+  });
 }
 
-function drawLine({ svg, xKey, yKey, measured, x, y, at }, line) {
+function drawLine({ svg, marks, xKey, yKey, measured, x, y, at }, line) {
   const g = make("g", { class: line.hollow ? "series published" : "series", color: line.color }, svg);
   const drawn = line.rows.filter((r) => r.ok), spread = drawn.filter((r) => known(r.latency_s_low));
-  const stroke = { d: `M${drawn.map(at).join("L")}`, class: "line", "stroke-dasharray": DASHES[line.dash] };
+  const points = drawn.map((row) => ({ row, at: at(row) })), path = points.map((point) => point.at).join("L");
   Object.assign(line, { g, end: at(drawn.at(-1) ?? {}) });
   if (measured) {
     const bar = (r) => `M${x(r[`${xKey}_low`])} ${y(r[yKey])}H${x(r[`${xKey}_high`])}`;
@@ -162,26 +170,23 @@ function drawLine({ svg, xKey, yKey, measured, x, y, at }, line) {
     const edge = (end) => spread.map((r) => [x(r[xKey]), y(r[`${yKey}_${end}`])]);
     make("path", { d: `M${[...edge("high"), ...edge("low").reverse()].join("L")}Z`, class: "band" }, g);
   }
-  if (drawn.length > 1) make("path", stroke, g);
-  for (const row of drawn) {
-    const [cx, cy] = at(row), look = line.hollow || row.source === "sampled" ? "point hollow" : "point";
-    make("path", { d: `M${cx} ${cy}${SHAPES[line.shape](4.4)}`, class: look }, g);
-    mark(row, cx, cy, g).classList.toggle("noisy", Boolean(row.noise));
-  }
+  if (drawn.length > 1) make("path", { d: `M${path}`, class: "line", "stroke-dasharray": DASHES[line.dash] }, g);
+  const isHollow = ({ row }) => line.hollow || row.source === "sampled", shape = SHAPES[line.shape](4.4);
+  drawAll("point", points.filter((point) => !isHollow(point)), shape, g);
+  drawAll("point hollow", points.filter(isHollow), shape, g);
+  drawAll("noisy", points.filter(({ row }) => row.noise), RING, g);
+  marks.push(...points);
 }
 
-// The ring around a point, by which it is found.
-function mark(row, cx, cy, parent) {
-  const ring = make("circle", { cx, cy, r: 9, class: "mark" }, parent);
-  row.marks.push(Object.assign(ring, { row }));
-  return ring;
+// One path for all of them: with an element for each, a page would take far longer to open.
+function drawAll(look, marks, shape, parent) {
+  if (marks.length) make("path", { class: look, d: marks.map(({ at }) => `M${at}${shape}`).join("") }, parent);
 }
 
-// Names: at the ends of their lines while they fit there, else in a key below. Pointing at one fades the other lines.
+// Names: at the ends of their lines if each fits near its own, else in a key below. Pointing at one fades the others.
 
 // Right of whatever ends close by on the same height.
-function nameAtEnds({ svg }, named, ends) {
-  const heights = spread(named.map(({ end }) => end[1]), 15);
+function nameAtEnds({ svg }, named, heights, ends) {
   named.forEach((line, i) => {
     const [x] = line.end, isNear = (end) => Math.abs(end[1] - heights[i]) < 12 && end[0] >= x && end[0] < x + 90;
     const place = { x: Math.max(x, ...ends.filter(isNear).map((end) => end[0])) + 11, y: heights[i] + 4 };
@@ -211,8 +216,9 @@ function nameInKey({ svg, box }, named) {
 }
 
 function pointOut(name, { g }, svg) {
-  const others = [...svg.querySelectorAll(".series")].filter((other) => other !== g);
-  const fade = (on) => () => others.forEach((other) => other.classList.toggle("faint", on));
+  const fade = (on) => () => {
+    for (const other of svg.querySelectorAll(".series")) other.classList.toggle("faint", on && other !== g);
+  };
   name.onpointerenter = name.onfocus = fade(true);
   name.onpointerleave = name.onblur = fade(false);
 }

@@ -101,11 +101,13 @@ def _sketches(chart: Chart, settings: pd.DataFrame, series: Sequence[str]) -> li
     """A picture for each combination of what the chart itself does not show, where at least one setting was measured."""
     told = {chart.x, chart.along, *chart.line, *chart.facet}
     apart = [column for column in (*series, *GRID) if column not in told]
-    frames = (frame for _, frame in settings.groupby(apart, dropna=False, sort=False) if (frame["status"] == Status.ok).any())
-    return [partial(_picture, chart, frame, apart) for frame in frames]
+    part = settings.groupby(apart, dropna=False, sort=False).ngroup()
+    measured = part[settings["status"] == Status.ok]
+    return [partial(_picture, chart, settings, part == number, apart) for number in sorted(measured.unique())]
 
 
-def _picture(chart: Chart, frame: pd.DataFrame, apart: Sequence[str]) -> Picture:
+def _picture(chart: Chart, settings: pd.DataFrame, shown: pd.Series, apart: Sequence[str]) -> Picture:
+    frame = settings[shown]
     name = file_name(chart.name, frame, ["model", "framework", *apart])
     subtitle = " · ".join(facts(frame, [chart.x, *chart.line, chart.along or ""]))
     return Picture(replace(chart, name=name, subtitle=subtitle, footer=provenance(frame)), frame)

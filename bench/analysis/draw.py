@@ -15,11 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis import layers, sampling, scales, style
-from bench.analysis.columns import column_of
+from bench.analysis.columns import GRID, column_of
 from bench.analysis.layers import Styles
 from bench.analysis.scales import Scale
 from bench.analysis.settings import OUT_OF_MEMORY, interval_in_words, pooled_in_words
 from bench.results import Status
+
+# Columns that decide how a point is drawn, and what the key says.
+_TOLD = ("status", "framework", "noisy", "source", "sampling_error", "repeats", "rounds", "interval", "floor_s", *GRID)
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,16 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     if chart.x not in parts.shown.select_dtypes("number"):
         panels[0].ax.margins(x=0.15)
         panels[0].ax.xaxis.update_units(sorted(parts.shown[chart.x].unique()))  # type: ignore[no-untyped-call]  # in this order
+    ax = panels[0].ax  # its scales are everybody's
+    captions = _set_scales(ax, chart, parts, share)  # first: with free scales, each line would be looked through for its extent
     for panel in panels:
         _fill(panel, chart, parts, share)
-    ax = panels[0].ax  # its scales are everybody's; after the lines: seaborn would take values through a log axis and back
-    captions = _set_scales(ax, chart, parts, share)
     if len(parts.limit):
         layers.draw_limit(ax, parts.limit)
     _name_panels(panels, chart, captions[0])
-    style.put_texts(figure, chart.title, chart.subtitle, chart.footer, list(_key(chart, parts)), captions[1])
-    if not chart.facet:
-        style.put_end_labels(ax, list(_end_labels(chart, parts)))
+    named = not chart.facet and style.put_end_labels(ax, list(_end_labels(chart, parts)))
+    key = [*([] if named else layers.line_key(parts.styles)), *_key(chart, parts)]
+    style.put_texts(figure, chart.title, chart.subtitle, chart.footer, key, captions[1])
     return figure
 
 
@@ -117,8 +120,9 @@ def _sort_out(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None
 
 
 def _named(chart: Chart, frame: pd.DataFrame) -> pd.DataFrame:
-    """Sorted into lines, with the names of these; an x without numbers in words."""
-    named = frame.assign(line=line_names(frame, chart.line))
+    """Sorted into lines, with the names of these, and only the columns that are drawn; an x without numbers in words."""
+    axes = [f"{axis}{end}" for axis in (chart.x, chart.y) for end in ("", "_low", "_high")]
+    named = frame.filter([*_TOLD, *{*axes, *chart.line, *chart.facet} - {*_TOLD}]).assign(line=line_names(frame, chart.line))
     named = named.sort_values([*chart.line, chart.along or chart.x], kind="stable", ignore_index=True)
     if chart.x not in frame.select_dtypes("number"):
         named[chart.x] = [fill(column_of(chart.x).say(value), 16) for value in named[chart.x]]
@@ -216,8 +220,6 @@ def _name_panels(panels: Sequence[Panel], chart: Chart, x_caption: str) -> None:
 
 def _key(chart: Chart, parts: Parts) -> Iterator[Artist]:
     """What the marks mean, of those that are drawn."""
-    if chart.facet:
-        yield from layers.line_key(parts.styles)
     several = chart.along and not chart.facet and parts.shown["line"].nunique() > 1
     labels = {
         "measured": (chart.source or f"measured: {', '.join(_pooled(chart, parts.ok))}") if len(parts.ok) else "",

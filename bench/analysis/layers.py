@@ -19,6 +19,7 @@ from bench.analysis.style import AXIS, DASHED, HALO, INK, MUTED, PANEL, LineStyl
 Styles = Mapping[str, LineStyle]
 _BEYOND = "#E9EDF1"
 _HOLLOW: dict[str, Any] = {"ls": DASHED, "lw": 1.2, "marker": "D", "ms": 5.6, "mfc": "white", "mew": 1.4}
+_POINT: dict[str, Any] = {"ms": 6.2, "mec": "white", "mew": 0.9}
 _JOINED: dict[str, Any] = {"color": AXIS, "ls": (0, (1, 2))}
 # How each mark looks in the key.
 _MARKS: dict[str, dict[str, Any]] = {
@@ -33,21 +34,10 @@ _MARKS: dict[str, dict[str, Any]] = {
 
 def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
     """A line per value of `line`, in the order of the rows, its interval behind it."""
-    import seaborn as sns
-
-    lines = _in_order(frame, styles)
-    for name, points in lines.items():
-        _draw_interval(ax, points, x, y, color=styles[name].color)
-    ax.set(xlabel=" ", ylabel=" ")  # without labels of its own seaborn looks through all ticks for a place for some
-    looks: dict[str, Any] = {
-        "palette": {name: line.color for name, line in styles.items()},
-        "markers": {name: line.marker for name, line in styles.items()},
-        "dashes": {name: "" if line.dash == "solid" else line.dash[1] for name, line in styles.items()},
-    }
-    edge = {"markersize": 6.2, "markeredgecolor": "white", "markeredgewidth": 0.9, "zorder": 3}
-    as_they_are: dict[str, Any] = {"sort": False, "estimator": None, "legend": False}
-    if lines:
-        sns.lineplot(frame[["line", x, y]], x=x, y=y, hue="line", style="line", hue_order=[*lines], ax=ax, **looks, **edge, **as_they_are)
+    for name, points in _in_order(frame, styles).items():
+        look = styles[name]
+        _draw_interval(ax, points, x, y, color=look.color)
+        ax.plot(points[x], points[y], color=look.color, ls=look.dash, marker=look.marker, **_POINT, zorder=3)
 
 
 def _in_order(frame: pd.DataFrame, styles: Styles) -> dict[str, pd.DataFrame]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -184,8 +185,7 @@ def _bars(frame: pd.DataFrame, metric: Metric) -> Figure:
     ax.set(xlabel="", ylabel="", xticks=[])
     ax.tick_params(length=0)
     ax.spines["bottom"].set_visible(False)
-    subtitle = " · ".join([metric.definition, *facts(frame)])
-    style.put_texts(figure, metric.title, subtitle, provenance(frame), style.swatches(palette))
+    _put_texts(figure, frame, metric, style.swatches(palette))
     return figure
 
 
@@ -198,9 +198,13 @@ def _lines(frame: pd.DataFrame, metric: Metric) -> Figure:
         ax.plot(x, job["value"], color=palette[job["line"]], lw=1.6)
         ends[job["line"]] = style.EndLabel(x[-1], job["value"][-1], job["line"], palette[job["line"]])
     _scale_lines(ax, metric)
-    style.put_texts(figure, metric.title, " · ".join([metric.definition, *facts(frame)]), provenance(frame))
-    style.put_end_labels(ax, list(ends.values()))
+    named = style.put_end_labels(ax, list(ends.values()))
+    _put_texts(figure, frame, metric, [] if named else style.swatches(palette))
     return figure
+
+
+def _put_texts(figure: Figure, frame: pd.DataFrame, metric: Metric, key: Sequence[Artist]) -> None:
+    style.put_texts(figure, metric.title, " · ".join(facts(frame)), provenance(frame), key, metric.definition)
 
 
 def _scale_lines(ax: Axes, metric: Metric) -> None:

@@ -6,7 +6,7 @@ const heads = [...table.tHead.rows[0].cells], columns = heads.map((th) => th.dat
 const words = {}; // words[column].get(value): as it is written, and said in a sentence
 for (const key in about) words[key] = new Map((page.words[key] ?? []).map(([v, ...words]) => [v, words]));
 const rows = [...table.tBodies[0].rows].map(read);
-const published = page.published.map((row) => ({ ...row, ok: true, marks: [] }));
+const published = page.published.map((row) => ({ ...row, ok: true }));
 const state = { filters: {}, limit: null, x: "batch_size", sort: null, up: true, pinned: null };
 
 function read(tr, i) {
@@ -17,7 +17,7 @@ function read(tr, i) {
     if (!words[key].has(row[key])) words[key].set(row[key], [text, text]);
   });
   tr.row = row;
-  return Object.assign(row, { ok: row.status === "ok", missing: ["oom", "pruned"].includes(row.status), marks: [] });
+  return Object.assign(row, { ok: row.status === "ok", missing: ["oom", "pruned"].includes(row.status) });
 }
 
 const known = (v) => v !== null && v !== "" && v !== undefined;
@@ -159,11 +159,13 @@ function saveCsv() {
 // Pointing at things
 
 function highlight(row, scroll) {
-  for (const element of document.querySelectorAll(".on")) element.classList.remove("on");
-  if (!row) return;
-  for (const element of [row.tr, ...row.marks]) element?.classList.add("on");
+  table.querySelector(".on")?.classList.remove("on");
+  row?.tr?.classList.add("on");
+  for (const { marks, ring } of Object.values(charts)) {
+    ring.setAttribute("d", marks.filter((mark) => mark.row === row).map(({ at }) => `M${at}${RING}`).join(""));
+  }
   const box = table.parentElement;
-  if (scroll && row.tr) box.scrollTop = row.tr.offsetTop - box.clientHeight / 2;
+  if (scroll && row?.tr) box.scrollTop = row.tr.offsetTop - box.clientHeight / 2;
 }
 
 function tell(row, clientX, clientY) {
@@ -181,31 +183,30 @@ function tell(row, clientX, clientY) {
 
 function leave() { $("tip").hidden = true; highlight(state.pinned, false); }
 
-function watch(svg) {
+function watch(svg, marks) {
   let walked = -1;
-  const marks = () => [...svg.querySelectorAll(".mark")].map((element) => {
-    const { x, y, width } = element.getBoundingClientRect();
-    return { row: element.row, x: x + width / 2, y: y + width / 2 };
-  });
   const nearest = ({ clientX, clientY }) => {
-    const near = byKey(marks().map((m) => ({ ...m, far: Math.hypot(m.x - clientX, m.y - clientY) })), "far")[0];
+    const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(svg.getScreenCTM().inverse());
+    const near = byKey(marks.map(({ row, at }) => ({ row, far: Math.hypot(at[0] - x, at[1] - y) })), "far")[0];
     return near?.far < 28 ? near.row : null;
   };
-  const pointAt = ({ row, x, y }, scroll) => { tell(row, x, y); highlight(row, scroll); };
   svg.onpointermove = (event) => {
     const row = nearest(event);
-    if (row) pointAt({ row, x: event.clientX, y: event.clientY }, false);
-    else leave();
+    if (!row) return leave();
+    tell(row, event.clientX, event.clientY);
+    highlight(row, false);
   };
   svg.onpointerleave = leave;
   svg.onclick = (event) => { state.pinned = nearest(event); highlight(state.pinned, true); };
   svg.onkeydown = (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], all = marks();
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (event.key === "Escape") leave();
-    if (!step || !all.length) return;
+    if (!step || !marks.length) return;
     event.preventDefault();
-    walked = (walked + step + all.length) % all.length;
-    pointAt(all[walked], true);
+    walked = (walked + step + marks.length) % marks.length;
+    const { row, at } = marks[walked], { x, y } = new DOMPoint(...at).matrixTransform(svg.getScreenCTM());
+    tell(row, x, y);
+    highlight(row, true);
   };
 }
 
@@ -221,7 +222,6 @@ function draw() {
 
 function drawCharts(width) {
   const shown = chosen(rows), theirs = chosen(published);
-  for (const row of [...rows, ...published]) row.marks = [];
   drawChart({ box: "throughput", x: "latency_s", y: "output_tok_s", along: "batch_size" }, shown, theirs, width);
   drawChart({ box: "latency", x: state.x, y: "latency_s", along: state.x }, shown, theirs, width);
 }
@@ -230,7 +230,7 @@ for (const element of document.querySelectorAll(".scripted")) element.hidden = f
 startState();
 makeControls();
 makeTable();
-document.documentElement.classList.remove("waiting");
 onresize = onafterprint = draw;
 onbeforeprint = () => drawCharts(820); // so that letters keep their size on paper
 draw();
+document.documentElement.classList.remove("waiting");

@@ -102,6 +102,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """`stem`.png and `stem`.svg, without a date in them."""
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if not axis.get_label_text()):
+        axis.set_label_coords(0, 0)  # no label needs no place, which would be looked for among all ticks
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine(None)  # or each file would be laid out again
@@ -165,13 +167,13 @@ class EndLabel(NamedTuple):
     color: str
 
 
-def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 15) -> None:
-    """Each line's name right of its last point, moved up or down where names would overlap.
+def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 15, furthest_pt: float = 40) -> bool:
+    """Each line's name right of its last point, moved up or down where names would overlap; False, and none of them, if one would get lost.
 
     The gap is that of panels as high as they are before the texts around them are put, which is a sixth too much.
     """
     if not labels:
-        return
+        return True
     figure: Any = ax.get_figure(root=True)
     in_data: Any = [(ax.convert_xunits(label.x), label.y) for label in labels]  # type: ignore[no-untyped-call]
     places_pt = ax.transData.transform(in_data) * 72 / figure.dpi
@@ -180,12 +182,16 @@ def put_end_labels(ax: Axes, labels: Sequence[EndLabel], gap_pt: float = 15) -> 
     ends_pt = np.maximum.accumulate(starts_pt + [12 + 6 * len(labels[i].text) for i in order])
     for over_each_other in np.split(order, np.flatnonzero(starts_pt[1:] > ends_pt[:-1]) + 1):
         moved_pt[over_each_other] = spread(moved_pt[over_each_other], gap_pt)
+    shifts_pt = moved_pt - places_pt[:, 1]
+    if np.abs(shifts_pt).max() > furthest_pt:
+        return False
     look: dict[str, Any] = {"va": "center", "fontsize": 10, "fontweight": "bold", "zorder": 6, "path_effects": [HALO]}
     stroke: dict[str, Any] = {"arrowstyle": "-", "lw": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0, "patchA": None, "relpos": (0, 0.5)}
-    for label, shift_pt in zip(labels, moved_pt - places_pt[:, 1], strict=True):
+    for label, shift_pt in zip(labels, shifts_pt, strict=True):
         leader = {**stroke, "color": label.color} if abs(shift_pt) > 2 else None
         name, place = shorten(label.text, 40, placeholder=" …"), (label.x, label.y)
         ax.annotate(name, place, (9, shift_pt), textcoords="offset points", color=label.color, arrowprops=leader, **look)
+    return True
 
 
 def spread(values: ArrayLike, gap: float) -> NDArray[np.float64]:

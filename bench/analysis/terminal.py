@@ -23,16 +23,17 @@ _NUMERIC = ("in", "out", "batch", "measured", "published", "ratio")
 _DROPPED_FIRST = ("predicted_bytes", "peak_host_bytes", "peak_device_bytes", "tpot_s", "latency_range", "ttft_s")
 
 
-def results_table(settings: pd.DataFrame) -> pd.DataFrame:
-    """What was measured, as text: what tells the settings apart, then the figures."""
+def results_table(settings: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
+    """What was measured, as text: what tells the settings apart, then the figures. The first `most` lines of it."""
     ok = settings[settings["status"] == Status.ok]
     keys = [*telling_apart(settings), *(column for column in GRID if settings[column].nunique() > 1)]
     memory = ["peak_device_bytes" if ok["peak_device_bytes"].notna().any() else "peak_host_bytes", "predicted_bytes"]
     known = [column for column in ("ttft_s", "tpot_s", "output_tok_s", *memory) if ok[column].notna().any()]
-    shown = [*keys, "latency_s", *known]
+    shown, several = [*keys, "latency_s", *known], (ok["repeats"] > 1).any()
+    ok = ok.head(most or len(ok))
     text = pd.DataFrame({column: ok[column].map(column_of(column).show, na_action="ignore") for column in shown}).astype(object).fillna("–")
     text["latency_s"] = [f"{latency} ~" if noisy else latency for latency, noisy in zip(text["latency_s"], ok["noisy"], strict=True)]
-    if (ok["repeats"] > 1).any():
+    if several:
         ends = (ok[f"latency_s_{end}"].map(format_seconds) for end in ("min", "max"))
         text.insert(len(keys) + 1, "latency_range", [" to ".join(pair) for pair in zip(*ends, strict=True)])
     return text
@@ -40,12 +41,12 @@ def results_table(settings: pd.DataFrame) -> pd.DataFrame:
 
 def print_results(settings: pd.DataFrame, console: Console) -> None:
     """The table of results, at most 40 lines of it, as wide as the terminal allows."""
-    text = results_table(settings)
+    text = results_table(settings, _MOST_LINES)
     if text.empty:
         return
-    console.print(_fitting(text.head(_MOST_LINES), " · ".join(facts(settings)), console))
-    if len(text) > _MOST_LINES:
-        console.print(f"... and {len(text) - _MOST_LINES} more settings", highlight=False)
+    console.print(_fitting(text, " · ".join(facts(settings)), console))
+    if hidden := (settings["status"] == Status.ok).sum() - len(text):
+        console.print(f"... and {hidden} more settings", highlight=False)
     for line in _noise(settings):
         console.print(line, highlight=False, markup=False)
 
