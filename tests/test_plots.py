@@ -59,6 +59,16 @@ def test_each_difference_gets_its_own_picture_or_line(tmp_path: Path) -> None:
     assert throughput.chart.subtitle == "LLaMA-7B · 1xA100-80GB · bf16 · 128 prompt tokens · 101 output tokens"
 
 
+def test_engines_that_cannot_run_here_take_no_line_from_those_that_can(tmp_path: Path) -> None:
+    rows = synthetic.sweep(
+        framework=["hf", "vllm", "llama_cpp", "openvino", "pace"], dtype=["bf16", "fp32"], input_tokens=[128], output_tokens=[11]
+    )
+    cannot = {("openvino", "bf16"), ("pace", "bf16"), ("pace", "fp32")}
+    rows = [{**row, "status": "unsupported"} if (row["framework"], row["dtype"]) in cannot else row for row in rows]
+    found = [picture for name, picture in pictures(tmp_path, rows).items() if name.startswith("throughput")]
+    assert [picture.chart.line for picture in found] == [("framework", "dtype")]
+
+
 def test_every_measured_setting_is_drawn_at_its_place(tmp_path: Path) -> None:
     picture = pictures(tmp_path, synthetic.sweep())["latency-LLaMA-7B-hf-in128"]
     [ax] = picture.figure().axes

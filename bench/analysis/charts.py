@@ -116,7 +116,7 @@ def _picture(chart: Chart, settings: pd.DataFrame, shown: pd.Series, apart: Sequ
 def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ...]:
     """What tells the lines of a picture apart: all that does, or the last of it, so that they are few enough."""
     lengths = list(GRID[:2])
-    found = settings.drop_duplicates([*series, *lengths])
+    found = settings[settings["status"] == Status.ok].drop_duplicates([*series, *lengths])
     for count in range(len(series)):
         if found.groupby([*lengths, *series[:count]], dropna=False).size().max() <= _MOST_LINES:
             return series[count:]

@@ -171,7 +171,8 @@ def _half_widths(values: _Logs, own: _ByPoint, weight: _ByPoint, mean_weight: fl
     Points of a round are disturbed together, so that many points are not as many witnesses: the spread is
     split into what the points of a round share and the rest, and Satterthwaite's formula gives the degrees
     of freedom of the sum. What they share lasts, and if rounds follow each other fast, they are not as many
-    witnesses either: of two sweeps, measured apart, one may have had all of a good minute.
+    witnesses either: of two sweeps, measured apart, one may have had all of a good minute. How much lasts is known
+    from few witnesses, too (`_walk_df`).
     `closeness` is None for repeats, which share nothing.
     """
     dfs, squares = (_count(values) - 1).sum(axis=0), float(np.nansum(_residuals(values) ** 2))
@@ -192,9 +193,16 @@ def _half_widths(values: _Logs, own: _ByPoint, weight: _ByPoint, mean_weight: fl
         rest, rest_df, of_round = max(0.0, squares - shared), total_df - shared_df, shared / shared_df
         lasting = lasts * max(0.0, of_round - rest / rest_df) / points
         df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
+    lasting_df = _walk_df([np.flatnonzero(side) for side in witnesses])
     confidence = 1 - (1 - CONFIDENCE) / len(own)  # Bonferroni
-    of_points = t_quantile(confidence, df) * np.sqrt(np.maximum(own, typical) * weight + lasting)
-    return of_points, t_quantile(CONFIDENCE, shared_df) * sqrt(of_round * mean_weight / points + lasting)
+    of_points = [_half_width(confidence, (spread, df), (lasting, lasting_df)) for spread in np.maximum(own, typical) * weight]
+    return np.array(of_points), _half_width(CONFIDENCE, (of_round * mean_weight / points, shared_df), (lasting, lasting_df))
+
+
+def _half_width(confidence: float, *parts: tuple[float, float]) -> float:
+    """Of the interval of a mean whose variance is the sum of parts that are right or wrong together, each with its degrees of freedom."""
+    variance, error = sum(part for part, _ in parts), sum(part / sqrt(df) for part, df in parts)
+    return t_quantile(confidence, (variance / error) ** 2) * sqrt(variance) if variance else 0.0
 
 
 def _walk(base: NDArray[np.int_], new: NDArray[np.int_]) -> float:
@@ -207,6 +215,20 @@ def _walk(base: NDArray[np.int_], new: NDArray[np.int_]) -> float:
     between = -weights @ np.abs(np.subtract.outer(times, times)) @ weights / 2
     within = sum(np.abs(np.subtract.outer(side, side)).sum() / (2 * len(side)) for side in (base, new))
     return max(0.0, float(between / (within / (len(times) - 2))) - 1 / len(base) - 1 / len(new))
+
+
+def _walk_df(sides: Sequence[NDArray[np.int_]]) -> float:
+    """Degrees of freedom of the variance within two stretches of a random walk, of which neighbours resemble each other.
+
+    Satterthwaite's (sum of a)^2 / (sum of a^2) over the eigenvalues a of the residuals' covariance: 4.2 where two times
+    five independent rounds have 8.
+    """
+    total = squares = 0.0
+    for times in sides:
+        center = np.eye(len(times)) - 1 / len(times)
+        walk = -center @ np.abs(np.subtract.outer(times, times)) @ center / 2
+        total, squares = total + np.trace(walk), squares + (walk**2).sum()
+    return max(1.0, total**2 / squares) if squares else 1.0
 
 
 def _lopsided(lost: NDArray[np.int_], telling: _Flags) -> tuple[_Flags, bool]:
