@@ -91,7 +91,7 @@ class SweepProgress:
 def job_line(job: Job, row: Row) -> str:
     if row["status"] != Status.ok:
         first_line = (row["error"] or "").splitlines()[:1]
-        return f"{row['status']:<11} {job.label}: {''.join(first_line)}"
+        return f"{row['status']:<7} {job.label}: {''.join(first_line)}"
     doubts = "".join(f" · {word}" for word, found in (("noisy", row["noise"]), ("suspect", row["suspect"])) if found)
     how = " · sampled" if row.get("source") == "sampled" else ""
-    return f"{row['status']:<11} {job.label}: {format_seconds(row['latency_s'])}, {format_rate(row['output_tok_s'])}{how}{doubts}"
+    return f"{row['status']:<7} {job.label}: {format_seconds(row['latency_s'])}, {format_rate(row['output_tok_s'])}{how}{doubts}"
