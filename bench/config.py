@@ -222,7 +222,7 @@ def _check_counts(run: RunConfig) -> None:
     problem = "holds what cannot be printed; name a folder without it"
     require(run.output_dir.isprintable(), "output_dir", repr(run.output_dir), problem)
     is_count = isinstance(run.batch_size, int) and not isinstance(run.batch_size, bool) and run.batch_size >= 1
-    sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, list) else ""
+    sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, (list, str)) else ""
     problem = f"must be a whole number from 1, or {MAX_BATCH} for the largest that completes{sweep}"
     require(is_count or run.batch_size == MAX_BATCH, "batch_size", run.batch_size, problem)
     for key, least in (("input_tokens", 1), ("output_tokens", 1), ("num_runs", 1), ("warmup_runs", 0), ("rounds", 1)):
@@ -230,6 +230,10 @@ def _check_counts(run: RunConfig) -> None:
         is_text = isinstance(value, str)
         require(not is_text or value == AUTO, key, value, f"must be a number, or {AUTO}")
         require(is_text or value >= least, key, value, f"must be at least {least}")
+    bits = dict.fromkeys(("batch_size", "input_tokens", "output_tokens", "num_runs", "warmup_runs", "rounds"), 31) | {"seed": 63}
+    for key, most in bits.items():
+        value = getattr(run, key)
+        require(isinstance(value, str) or abs(value) < 2**most, key, value, f"must be below {2**most:,}: a row has no room for more")
     require(0 < run.precision < 1, "precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
     require(run.max_seconds > 0, "max_seconds", run.max_seconds, "must be above 0; the longest that num_runs=auto repeats, in seconds")
     require(run.noise_wait_s >= 0, "noise_wait_s", run.noise_wait_s, "must be at least 0; the longest wait for a quiet host, in seconds")

@@ -44,15 +44,18 @@ class UnknownName(BenchError):
 
 
 class UnknownSetting(BenchError):
-    def __init__(self, key: str, known: Iterable[str]) -> None:
+    """`elsewhere`: settings of that name in other groups."""
+
+    def __init__(self, key: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> None:
         group, _, name = key.rpartition(".")
         options = sorted(known)
+        guess = f"did you mean {' or '.join(elsewhere)}? " if elsewhere else _guess(name, options)
         where = f"{group} has" if group else "there are"
-        super().__init__(f"no setting named {key!r}; {_guess(name, options)}{where} {', '.join(options)}")
+        super().__init__(f"no setting named {key!r}; {guess}{where} {', '.join(options)}")
 
 
 def _guess(name: str, options: list[str]) -> str:
-    near = difflib.get_close_matches(name, options, n=1)
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.7)  # gpu is no misspelt cpu
     return f"did you mean {near[0]!r}? " if near else ""
 
 

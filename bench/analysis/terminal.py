@@ -137,7 +137,7 @@ def _where(group: pd.DataFrame) -> str:
     named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
     settings = [
         " ".join([*(str(row[column]) for column in named), *(f"{column_of(column).head} {row[column]}" for column in GRID)])
-        for _, row in group.head(3).iterrows()
+        for _, row in group.head(3).astype(dict.fromkeys(GRID, "Int64")).iterrows()  # with a null among them, they are 1.0
     ]
     return ", ".join(settings) + (", ..." if len(group) > 3 else "")
 

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.compose.grid import fixed, line_of
+from bench.compose.messages import unknown_setting
 from bench.config import PromptSource, RunConfig, Weights, require_path
-from bench.errors import InvalidSetting, UnknownSetting
+from bench.errors import InvalidSetting
 from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, architecture_in, lacks_tokenizer, name_of
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _refuse_unknown_keys(node: DictConfig, prefix: str = "") -> None:
     known = [field.name for field in fields(kind)]
     for key in map(str, node):
         if key not in known:
-            raise UnknownSetting(prefix + key, known)
+            raise unknown_setting(prefix + key, kind)
         has_value = not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key)
         if has_value and isinstance(child := node[key], DictConfig):
             _refuse_unknown_keys(child, f"{prefix}{key}.")

@@ -12,7 +12,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from bench.config import RunConfig
 from bench.errors import UnknownName, UnknownSetting
+from bench.frameworks import settings_by_name
+
+
+def unknown_setting(key: str, group: type) -> UnknownSetting:
+    """`group` is the type that has no such key."""
+    name = key.rpartition(".")[2]
+    kinds = {field.name: (field.default_factory,) for field in fields(RunConfig) if is_dataclass(field.default_factory)}
+    kinds["framework"] = tuple(settings_by_name().values())
+    elsewhere = [f"{part}.{name}" for part, its in kinds.items() if any(name in (field.name for field in fields(kind)) for kind in its)]
+    known = [field.name for field in fields(group) if not field.name.startswith("_")]
+    return UnknownSetting(key, known, [each for each in elsewhere if name not in known])
 
 
 def explain(error: Exception, typed: Sequence[str] = ()) -> str:
@@ -23,6 +35,9 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
         return f"{settings or 'the settings'}: cannot be composed ({said}); write each as key=value with a key and a value of --help"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
+        if group.startswith("model/"):
+            path = str(error.missing_cfg_file).removeprefix("model/")
+            return f"model={path}: is no file in conf/model; write model=pretrained model.path={path} for a folder or a hub id"
         return str(UnknownName(group.removesuffix("s"), name, error.options, f"or add conf/{group}/{name}.yaml"))
     if isinstance(error, OverrideParseException):
         form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
@@ -35,6 +50,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
     return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or ' '.join(str(error).split()) or _WITHOUT_WORDS}"
 
 
+_KINDS = {"to Integer": "a whole number", "to Float": "a number", "not a valid bool (type str)": "true or false"}
 _WITHOUT_WORDS = (
     "a part of the configuration has the wrong shape, such as a list where settings are expected; compare yours with conf/config.yaml"
 )
@@ -43,13 +59,16 @@ _WITHOUT_WORDS = (
 def _explain_value(error: Exception, cause: OmegaConfBaseException) -> str | None:
     key, problem = cause.full_key, str(cause).splitlines()[0]
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and key and is_dataclass(cause.object_type):
-        return str(UnknownSetting(key, [field.name for field in fields(cause.object_type) if not field.name.startswith("_")]))
+        return str(unknown_setting(key, cause.object_type))
     if isinstance(cause, ValidationError) and isinstance(group := cause.child_node, DictConfig) and is_dataclass(OmegaConf.get_type(group)):
         parts = ", ".join(f"{key}.{name}" for name in map(str, group))
         return f"{key} is a group of settings, and has no value of its own; set one of {parts}"
     if isinstance(cause, ValidationError) and key:
         setting = str(error).splitlines()[0].removeprefix("Error merging override ") if str(error).startswith("Error merging") else key
-        return f"{setting}: {problem[0].lower()}{problem[1:]}"
+        if listed := re.search(r"=\[(.+)\]$", setting):
+            return f"{setting}: is a list; leave out the brackets to sweep its values: {key}={listed[1]}"
+        kind = next((meant for theirs, meant in _KINDS.items() if problem.endswith(theirs)), None)
+        return f"{setting}: {f'must be {kind}' if kind else problem[0].lower() + problem[1:]}"
     if isinstance(cause, ValidationError) and "is not a subclass of" in problem:
         return f"{problem}; a file chooses a group in its list of defaults, as in `- override /framework: fake`"
     return None

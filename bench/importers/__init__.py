@@ -92,4 +92,6 @@ def _is_named_sweep(file: Path) -> bool:
     try:
         return bool(_NAMED_SWEEP.search(file.read_text()))
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting("+from", file, f"cannot be read ({error}); name a YAML or JSON file, or a folder of rows") from error
+        raise InvalidSetting(
+            "+from", file, f"cannot be read ({getattr(error, 'strerror', 'it is no text')}); name a YAML or JSON file, or a folder of rows"
+        ) from error
