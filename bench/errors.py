@@ -55,7 +55,8 @@ class UnknownSetting(BenchError):
 
 
 def _guess(name: str, options: list[str]) -> str:
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.7)  # gpu is no misspelt cpu
+    alike = [option for option in options if option[:1] == name[:1]]  # gpu is no misspelt cpu
+    near = difflib.get_close_matches(name, alike, n=1)
     return f"did you mean {near[0]!r}? " if near else ""
 
 
@@ -64,12 +65,17 @@ class SeriesError(BenchError):
 
 
 class NoRows(BenchError):
-    def __init__(self, folder: object, skipped: Iterable[str] = ()) -> None:
+    """`sweeps`: folders in it that have rows."""
+
+    def __init__(self, folder: object, skipped: Iterable[str] = (), sweeps: Iterable[object] = ()) -> None:
         passed_over = "".join(f"\n  skipped {file}" for file in skipped)
-        super().__init__(
-            f"no rows in {folder}; expected {folder}/rows/*.parquet. "
-            f"Run a sweep first (python -m bench.run ...), or name the folder it printed at its end{passed_over}"
+        named = ", ".join(map(str, sweeps))
+        remedy = (
+            f"Name a sweep in it: {named}"
+            if named
+            else "Run a sweep first (python -m bench.run ...), or name the folder it printed at its end"
         )
+        super().__init__(f"no rows in {folder}; expected {folder}/rows/*.parquet. {remedy}{passed_over}")
 
 
 class RowNotWritten(BenchError):

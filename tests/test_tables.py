@@ -134,6 +134,12 @@ def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
         read_jobs([tmp_path / "nowhere"])
 
 
+def test_a_folder_of_sweeps_is_answered_with_their_names(tmp_path: Path) -> None:
+    mine = synthetic.write(tmp_path / "mine", synthetic.sweep(batch_size=[1]))
+    with pytest.raises(NoRows, match=f"Name a sweep in it: {mine}"):
+        read_jobs([tmp_path])
+
+
 def test_the_table_fits_eighty_columns_and_says_how_many_lines_it_leaves_out(tmp_path: Path) -> None:
     many = synthetic.sweep(framework=["hf", "deepspeed_tp", "pace"], batch_size=[1, 2, 4, 8, 16, 32], most_tokens=5_000)
     text = printed(synthetic.write(tmp_path, many))
