@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -41,6 +42,7 @@ def differences(architecture: Mapping[str, Any], model: KnownModel) -> dict[str,
     return {key: value for key, value in architecture.items() if model.architecture.get(key) != value}
 
 
+@cache
 def _entries() -> list[KnownModel]:
     files = sorted((CONF / "model").glob("*.yaml"))
     contents: dict[str, Any] = {file.stem: OmegaConf.to_container(OmegaConf.load(file)) for file in files}
