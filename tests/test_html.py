@@ -287,6 +287,8 @@ def test_it_is_readable_dark_narrow_and_printed(browser: Any, tmp_path: Path) ->
     browser.execute_cdp_cmd(media, {"media": "print", "features": []})
     shown = "return getComputedStyle(document.getElementById(arguments[0])).display"
     assert browser.execute_script(shown, "csv") == "none"
+    heads = "return [...document.querySelectorAll('#results th, #results th *')].map((e) => getComputedStyle(e).display)"
+    assert {*browser.execute_script(heads)} == {"table-cell", "contents"}  # a page's head is repeated on the next without its boxes
     assert browser.execute_script(shown, "finder") == "none"  # without a limit it says nothing
     browser.execute_cdp_cmd(media, {"media": "", "features": []})
     browser.find_element("id", "limit").send_keys("9")

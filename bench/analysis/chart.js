@@ -1,6 +1,6 @@
 // How lines are named, coloured and drawn; page.js calls drawChart.
 
-const LEFT = 60, HEIGHT = 354, LANE = 9, MOST_LANES = 12, FURTHEST = 45, MOST_SPREADS = 6, NARROW = 640;
+const LEFT = 60, HEIGHT = 354, LANE = 9, MOST_LANES = 12, FURTHEST = 30, MOST_SPREADS = 6, NARROW = 640;
 const DASHES = ["none", "10 3", "10 3 2 3", "5 4"];
 const SHAPES = [
   (r) => `m${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,

@@ -156,8 +156,11 @@ def _make_panels(chart: Chart, parts: Parts, lane_in: float) -> tuple[Figure, li
     axes = figure.subplots(rows, abreast, sharex=True, sharey=True, squeeze=False).flat
     for empty in axes[len(cells) :]:
         empty.remove()
-    for lowest in axes[max(len(cells) - abreast, 0) : len(cells)]:
-        lowest.tick_params(labelbottom=True)
+    for i, ax in enumerate(axes[: len(cells)]):
+        is_lowest = i >= len(cells) - abreast
+        ax.tick_params(labelbottom=is_lowest)
+        ax.xaxis.set_in_layout(is_lowest)  # axes without labels need no room
+        ax.yaxis.set_in_layout(i % abreast == 0)
     return figure, [Panel(ax, cell, *divmod(i, abreast)) for i, (ax, cell) in enumerate(zip(axes, cells, strict=False))]
 
 

@@ -32,6 +32,7 @@ def draw(chart: Chart, frame: pd.DataFrame) -> Figure:
         norm=LogNorm(low, high),
         annot=values.map(lambda value: column.show(value) if value else "OOM"),
         fmt="",
+        annot_kws={"in_layout": False},
         linewidths=1.6,
         cbar_kws={"format": lambda value, _: column.show(value), "ticks": scales.round_values(column.kind, low, high), "aspect": 40},
         ax=ax,
