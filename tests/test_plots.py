@@ -95,6 +95,22 @@ def crosses(ax: Axes) -> list[float]:
     return sorted(float(x) for mark in marks for x, _ in np.asarray(mark.get_offsets()))
 
 
+def test_where_bars_are_horizontal_the_spread_of_throughput_takes_no_room(tmp_path: Path) -> None:
+    rows = synthetic.sweep(input_tokens=[128], output_tokens=[101], repeats=7)
+    burst = [
+        {**row, "latencies_s": [value * factor for value, factor in zip(row["latencies_s"], (1, 1, 1, 1, 1, 1, 50), strict=True)]}
+        for row in rows
+    ]
+    steady, disturbed = (
+        next(picture for picture in drawable(tmp_path / name, found) if picture.chart.name.startswith("throughput"))
+        .figure()
+        .axes[0]
+        .get_ylim()
+        for name, found in (("steady", rows), ("burst", burst))
+    )
+    assert disturbed == pytest.approx(steady, rel=0.1)
+
+
 def test_out_of_memory_stands_in_a_lane_over_the_data(tmp_path: Path) -> None:
     found = pictures(tmp_path, synthetic.sweep(most_tokens=900))
     [ax] = found["batch-LLaMA-7B-hf-in128"].figure().axes

@@ -199,7 +199,9 @@ def _set_scales(ax: Axes, chart: Chart, parts: Parts, share: float) -> tuple[str
         scales.apply(ax.xaxis, x_scale, column_of(chart.x).show)
         x_caption = scales.caption(chart.x, x_scale)
     room = 0.08 + 0.012 * len(parts.styles)  # names may stand over their lines
-    y_values = pd.concat([_extent(parts.shown, chart.y), _extent(parts.limit, chart.y)])
+    # Where x is measured, its spread alone is drawn.
+    y_seen = parts.shown[chart.y] if f"{chart.x}_low" in parts.ok else _extent(parts.shown, chart.y)
+    y_values = pd.concat([y_seen, _extent(parts.limit, chart.y)])
     y_scale = (chart.y_scale or scales.scale_for(chart.y, y_values, room)).raised(share)
     scales.apply(ax.yaxis, y_scale, column_of(chart.y).show)
     return x_caption, scales.caption(chart.y, y_scale)
