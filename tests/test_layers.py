@@ -77,3 +77,20 @@ def test_heavy_packages_are_imported_late(module: str, never: set[str]) -> None:
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & {never!r}))"
     seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert seen.stdout.split() == []
+
+
+def test_measuring_imports_nothing_that_loading_did_not() -> None:
+    """What is there before a worker freezes its objects costs no repeat a look by the garbage collector."""
+    code = (
+        "import sys, bench.worker.child\n"
+        "from bench.frameworks import make_framework\n"
+        "from bench.measure.point import measure\n"
+        "from tests.conftest import fake_run\n"
+        "run = fake_run()\n"
+        "framework = make_framework(run)\n"
+        "shape, before = framework.load(), set(sys.modules)\n"
+        "measure(run, framework, shape, 0.0, lambda repeat: None)\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    seen = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert seen.stdout.split() == []

@@ -36,7 +36,7 @@ class GpuState:
 
 def read_gpus(gpus: Sequence[Gpu]) -> tuple[GpuState, ...]:
     """Those of them that NVML knows by their UUID."""
-    handles = (_handle(gpu.uuid) for gpu in gpus) if nvml() else ()
+    handles = (_handle(gpu.uuid) for gpu in gpus) if gpus and nvml() else ()
     return tuple(_state(nvml(), handle) for handle in handles if handle is not None)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from bench.config import DataConfig, PromptSource, RunConfig, Weights
@@ -33,7 +34,7 @@ def prompts_for(run: RunConfig) -> Prompts:
     return lambda kind, number: cut(corpus, shape, _rng(run, kind, number))
 
 
-def cut(corpus: NDArray[np.int64], shape: tuple[int, int], rng: np.random.Generator) -> Tokens:
+def cut(corpus: NDArray[np.int64], shape: tuple[int, int], rng: Generator) -> Tokens:
     """Passages [batch, tokens] that start at different places of `corpus`, and go round at its end."""
     batch, length = shape
     starts = rng.choice(len(corpus), batch, replace=batch > len(corpus))
@@ -48,7 +49,7 @@ class BenchMarkDataGenerator:
 
     def __init__(self, tokenizer: Any, input_tokens: int, batch_size: int, use_real_data: bool = True, seed: int = 0) -> None:
         self._shape = (batch_size, input_tokens)
-        self._rng = np.random.default_rng(seed)
+        self._rng = default_rng(seed)
         self._corpus = tokenize(tokenizer, prose()) if use_real_data else None
         allowed = _without(len(tokenizer), frozenset(tokenizer.all_special_ids))
         self._drawn = None if use_real_data else self._rng.choice(allowed, self._shape)
@@ -70,13 +71,14 @@ def tokenize(tokenizer: Any, texts: list[str]) -> NDArray[np.int64]:
     return np.asarray(ids, dtype=np.int64)
 
 
-def _rng(run: RunConfig, kind: str, number: int) -> np.random.Generator:
-    return np.random.default_rng((run.seed, run.batch_size, run.input_tokens, kind == "repeat", number))
+def _rng(run: RunConfig, kind: str, number: int) -> Generator:
+    return default_rng((run.seed, run.batch_size, run.input_tokens, kind == "repeat", number))
 
 
 @lru_cache
 def _without(vocab: int, special: frozenset[int]) -> NDArray[np.int64]:
-    return np.setdiff1d(np.arange(vocab, dtype=np.int64), np.asarray(sorted(special), dtype=np.int64))
+    tokens = np.arange(vocab, dtype=np.int64)
+    return tokens[~np.isin(tokens, list(special))]
 
 
 def _ordinary_tokens(run: RunConfig) -> NDArray[np.int64]:
