@@ -112,25 +112,32 @@ TakeWindows = Callable[[Job, Sequence[RunConfig]], Line]
 """Measures the windows of these points, with the job's worker. Raises JobLost."""
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """What came of the windows of a line in one round."""
+
+    line: Line | None = None
+    covered: frozenset[str] = frozenset()  # config ids of the points that it tells of
+    why_not: str | None = None  # it does not tell of the others, or of any
+
+
 @dataclass
 class LineKeeper:
-    """What windows told, by line and round: they are measured with the first point that needs them.
+    """What windows told: they are measured with the first point that needs them.
 
     It lives as long as its runner: after a kill, the points without rows look anew.
     """
 
-    _lines: dict[_LineKey, Line | None] = field(default_factory=dict)
-    _covered: dict[_LineKey, frozenset[str]] = field(default_factory=dict)  # config ids
-    _why_not: dict[_LineKey, str] = field(default_factory=dict)
+    _windows: dict[_LineKey, _Windows] = field(default_factory=dict)
     _in_full: dict[JobKey, Measurement] = field(default_factory=dict)  # of points that are to be measured both ways
 
     def measurement(self, job: Job, take: TakeWindows) -> Measurement | None:
         """What the windows say of this job; None where it must be measured in full."""
         key = _key(job)
-        if key not in self._lines:
-            self._lines[key] = self._taken(job, take)
-        line = self._lines[key]
-        return line.measurement(job.run) if line and job.run.config_id in self._covered[key] else None
+        if key not in self._windows:
+            self._windows[key] = _taken(job, take)
+        windows = self._windows[key]
+        return windows.line.measurement(job.run) if windows.line and job.run.config_id in windows.covered else None
 
     def in_full(self, job: Job, measure: Callable[[], Measurement]) -> Measurement:
         """What measuring this job in full says; a point that is to be measured both ways, and cannot be sampled, is measured once."""
@@ -139,28 +146,24 @@ class LineKeeper:
         seen = replace(before, spent_s=0.0) if before else measure()
         if job.both_ways:
             self._in_full[key] = seen
-        remarks = (self._why_not.get(_key(job)) if job.line else None, _TOLD_TWICE if before else None)
+        remarks = (self._windows[_key(job)].why_not if job.line else None, _TOLD_TWICE if before else None)
         return replace(seen, remarks=tuple(filter(None, remarks)))
 
-    def _taken(self, job: Job, take: TakeWindows) -> Line | None:
-        """A window at a far context has a prefill of that length, which may need more memory than the point: then the point decides.
 
-        After an out-of-memory, the windows of the points below are tried; after anything else, all points are measured in full.
-        """
-        points = list(job.line)
-        while points:
-            try:
-                line = take(job, points)
-            except JobLost as lost:
-                self._why_not[_key(job)] = f"measured in full: its windows ended as {lost.status} ({lost})"
-                if lost.status is not Status.oom:
-                    return None
-                most = max(run.total_tokens for run in points)
-                points = [run for run in points if run.total_tokens < most]
-            else:
-                self._covered[_key(job)] = frozenset(run.config_id for run in points)
-                return line
-        return None
+def _taken(job: Job, take: TakeWindows) -> _Windows:
+    """A window at a far context has a prefill of that length, which may need more memory than the point: then the point decides.
+
+    After an out-of-memory, the windows of the points below are tried; after anything else, all points are measured in full.
+    """
+    points, why_not = list(job.line), None
+    while points:
+        try:
+            return _Windows(take(job, points), frozenset(run.config_id for run in points), why_not)
+        except JobLost as lost:
+            why_not = f"measured in full: its windows ended as {lost.status} ({lost})"
+            most = max(run.total_tokens for run in points)
+            points = [run for run in points if run.total_tokens < most] if lost.status is Status.oom else []
+    return _Windows(why_not=why_not)
 
 
 def _key(job: Job) -> _LineKey:
