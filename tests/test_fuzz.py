@@ -175,3 +175,14 @@ def test_any_foreign_config_is_converted_or_refused_with_one_message(
 
 def test_a_file_that_refers_to_itself_is_refused() -> None:
     opened(yaml.safe_dump({**FOUNDRY, "max_seq_len": "${max_seq_len}"}), "old.yaml")
+
+
+_NESTED = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30))
+
+
+@pytest.mark.parametrize("more", [_NESTED, f"{_NESTED}hydra:\n", "loop: &loop [*loop]\n"])  # the second is a named sweep
+def test_aliases_that_stand_for_more_than_memory_holds_are_refused(more: str, tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(yaml.safe_dump(FOUNDRY) + more)
+    with in_time(), pytest.raises(BenchError, match=r"aliases \(\*name\) that stand for more than"):
+        with_sweep_from_file([f"+from={file}"], tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 from bench.errors import InvalidSetting
 from bench.importers import amd_pace, llm_foundry, rows
 from bench.importers.named_sweep import HEADER, NamedSweep, file_name
-from bench.importers.reader import Reader, read
+from bench.importers.reader import Reader, read, refuse_a_bomb
 from bench.measure.stats import FEWEST_REPEATS
 
 OWN_SWEEPS = Path("conf", "sweeps")  # of the current folder
@@ -74,6 +74,7 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     is_rows = rows.are_rows(files[0])
     distrusted, notes = list[str](), list[str]()
     if not is_rows and _is_named_sweep(files[0]):
+        refuse_a_bomb(files[0].read_text(), files[0])
         shutil.copy(files[0], target)
         if "trust_remote_code" in target.read_text():  # it runs code that comes with a model: only what is typed may allow that
             distrusted = ["model.trust_remote_code=false"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bench.errors import InvalidSetting
+
+_MOST_VALUES = 100_000
 
 
 class Reader:
@@ -61,15 +65,40 @@ def read(file: Path) -> dict[str, Any]:
     """The content of a YAML or JSON file, its interpolations resolved. Raises InvalidSetting."""
     try:
         text = file.read_text()
+        refuse_a_bomb(text, file)
         tree = OmegaConf.create(json.loads(text) if file.suffix == ".json" else text)
         content = OmegaConf.to_container(tree, resolve=True)
     except OSError as error:
         raise InvalidSetting("FILE", file, f"cannot be read ({error.strerror}); name a YAML or JSON file") from error
-    except (ValueError, TypeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise InvalidSetting("FILE", file, f"is neither YAML nor JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise InvalidSetting("FILE", file, "holds a list; a benchmark configuration has keys and values")
     return {str(key): value for key, value in content.items()}
+
+
+def refuse_a_bomb(text: str, file: Path) -> None:
+    """Raises InvalidSetting where aliases of aliases stand for more values than memory holds, or for themselves.
+
+    What is no YAML is left to the parser.
+    """
+    with suppress(yaml.YAMLError, RecursionError):
+        if _values(yaml.compose(text, yaml.SafeLoader), {}) > _MOST_VALUES:
+            raise InvalidSetting(
+                "FILE", file, f"has aliases (*name) that stand for more than {_MOST_VALUES:,} values; write out what is meant"
+            )
+
+
+def _values(node: yaml.Node | None, known: dict[int, float]) -> float:
+    if id(node) not in known:
+        known[id(node)] = inf  # as long as it is looked into: then it holds itself
+        inside = (
+            (each for pair in node.value for each in (pair if isinstance(pair, tuple) else [pair]))
+            if isinstance(node, yaml.CollectionNode)
+            else ()
+        )
+        known[id(node)] = 1 + sum(_values(each, known) for each in inside)
+    return known[id(node)]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
