@@ -1,6 +1,6 @@
 """One point: all its settings, and what makes no sense together.
 
-The groups of settings are declared in groups.py, and what tells points apart in identity.py; everyone finds them here, too.
+The groups of settings are declared in groups.py, and everyone finds them here, too. What tells points apart is in identity.py.
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ class NoRows(BenchError):
 
     def __init__(self, folder: object, skipped: Iterable[str] = (), sweeps: Iterable[object] = ()) -> None:
         passed_over = "".join(f"\n  skipped {file}" for file in skipped)
-        named = ", ".join(map(str, sweeps))
+        found = [str(sweep) for sweep in sweeps]
+        named = ", ".join([*found[:9], "..."] if len(found) > 10 else found)
         remedy = (
             f"Name a sweep in it: {named}"
             if named

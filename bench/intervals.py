@@ -36,13 +36,14 @@ def geometric_interval(values: Sequence[float], confidence: float = 0.95) -> tup
 def t_quantile(confidence: float, df: float) -> float:
     """The t that a t-distributed value stays within, on both sides, with this confidence.
 
-    By bisection of the closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4). Between them it is
-    linear in 1 / df: the chord of a convex curve, so that it errs on the safe side, by about 1 % at 3.5 and less above.
+    By bisection of the closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4). Between them its
+    logarithm is linear in 1 / df, which errs on the safe side: by 4 % at most below 2, 1.2 % below 3, less above.
     """
     df = max(1.0, min(df, 1000.0))
     whole = int(df)
     fewer, more = _t_quantile(confidence, whole), _t_quantile(confidence, whole + 1)
-    return more + (fewer - more) * (1 / df - 1 / (whole + 1)) / (1 / whole - 1 / (whole + 1))
+    share = (1 / df - 1 / (whole + 1)) / (1 / whole - 1 / (whole + 1))
+    return more * exp(share * log(fewer / more))
 
 
 @lru_cache

@@ -80,7 +80,7 @@ class Store:
         """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
         rows, skipped = self.read(columns)
         if not len(rows):
-            raise NoRows(self.folder, map(str, skipped), sorted(rows.parent for rows in self.folder.glob("*/rows"))[:9])
+            raise NoRows(self.folder, map(str, skipped), sorted(rows.parent for rows in self.folder.glob("*/rows")))
         if tell:
             for file in skipped:
                 tell(f"skipped {self.rows_folder}/{file}")

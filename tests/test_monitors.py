@@ -119,7 +119,7 @@ def test_a_load_that_tries_for_ever_what_does_not_fit_is_out_of_memory_soon(tmp_
     stuck = fake_run(hardware=HardwareConfig(device=Device.cpu, memory_limit_gb=0.3))
     stuck = replace(stuck, framework=faulty.Settings(name="faulty", fault=faulty.Fault.full_load))
     worker = ResidentWorker(stuck, tmp_path / "log", Slot())
-    with pytest.raises(JobLost, match=r"stood at 0\.\d+ of the 0\.30 GB that it may take for \d s, trying again what does not fit") as lost:
+    with pytest.raises(JobLost, match=r"stood for \d s at 0\.\d+ of the 0\.30 GB that it may take, trying again what does not fit") as lost:
         worker.load(stuck)
     worker.close()
     assert lost.value.status is Status.oom

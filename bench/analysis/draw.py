@@ -76,10 +76,10 @@ class Panel:
 
 
 def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
-    """A panel per value of `chart.facet`, of two columns the first makes the rows; without, one panel whose lines have their names.
+    """A panel per value of `chart.facet`, of two columns the first makes the rows; without, one panel.
 
-    What ran out of memory stands in a lane at the top of its panel, and `references` are hollow and dashed.
-    Call it within `style.house_style()`.
+    Lines of one panel are named at their ends, or in the key. What ran out of memory stands in a lane at the top of its panel,
+    and `references` are hollow and dashed. Call it within `style.house_style()`.
     """
     parts = _sort_out(chart, frame, references)
     lane_in = _lane_in(chart, parts.missing)

@@ -114,7 +114,7 @@ def mark(name: str, label: str) -> Artist:
 
 
 def line_key(styles: Styles) -> Iterator[Artist]:
-    """The lines of many panels, which cannot be named at their ends."""
+    """The names of lines that cannot be named at their ends: of many panels, or where they would get lost."""
     for name, line in styles.items():
         if name:
             yield Line2D([], [], color=line.color, ls=line.dash, marker=line.marker, mec="white", ms=6.5, lw=2, label=name)

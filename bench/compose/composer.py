@@ -67,7 +67,7 @@ class Composer:
         self._is_group = cache(lambda key: any(source.is_group(key) for source in loader.get_sources()))
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._alike: dict[tuple[tuple[str, ...], ...], _Alike] = {}
-        if not OmegaConf.missing_keys(master.hydra.runtime.choices):  # Hydra leaves out what a sweep may choose yet
+        if not OmegaConf.missing_keys(master.hydra.runtime.choices):  # Hydra leaves out what a sweep has yet to choose
             self._chosen[self._choices(fixed(loader, master))] = _without_hydra(copy.deepcopy(master))
 
     def compose(self, overrides: Sequence[Override]) -> RunConfig:

@@ -41,7 +41,7 @@ def of_exception(error: BaseException) -> JobLost:
 
 
 def of_death(who: str, exit_code: int, oom_kills_before: int, said: str = "") -> JobLost:
-    """How a process died, and whether it, by what it `said` last, or the kernel says that it was for memory."""
+    """How a process died, and whether it was for memory, as the kernel or what it `said` last tells."""
     if exit_code == -signal.SIGKILL and oom_kills() > oom_kills_before:
         return JobLost(
             Status.oom, f"the kernel's out-of-memory killer ended {who}; a lower hardware.memory_limit_gb makes it fail by itself"

@@ -160,7 +160,7 @@ class Standstill:
         stood_s = time.monotonic() - self._since_s
         if stood_s < STANDSTILL_S:
             return None
-        return f"stood at {taken / 1e9:.2f} of the {self.limit_bytes / 1e9:.2f} GB that it may take for {stood_s:.0f} s"
+        return f"stood for {stood_s:.0f} s at {taken / 1e9:.2f} of the {self.limit_bytes / 1e9:.2f} GB that it may take"
 
 
 def finish_device_work() -> None:

@@ -20,7 +20,7 @@ _FEWEST_HELD_OUT = 2
 _GOLDEN = 0.618034  # its multiples, without their whole part, never crowd: the lengths of the held-out points
 
 SHORT = "short ones"
-_TOLD_TWICE = "its point was measured once in this round, for a row of each kind"
+_MEASURED_ONCE = "its point could not be sampled, so it was measured once in this round, for both of its rows"
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class LineKeeper:
         seen = replace(before, spent_s=0.0) if before else measure()
         if job.both_ways:
             self._in_full[key] = seen
-        remarks = (self._windows[_key(job)].why_not if job.line else None, _TOLD_TWICE if before else None)
+        remarks = (self._windows[_key(job)].why_not if job.line else None, _MEASURED_ONCE if before else None)
         return replace(seen, remarks=tuple(filter(None, remarks)))
 
 

@@ -81,7 +81,7 @@ class ResidentWorker:
     def _call(
         self, method: str, *arguments: Any, timeout_s: float, on_repeat: OnRepeat = lambda _: None, watch: Standstill | None = None
     ) -> Any:
-        """What this method of child.Worker returns. `watch` is for work that may be looked at, since nothing of it is timed."""
+        """What this method of child.Worker returns. `watch` looks at the worker meanwhile: for loading only, not to disturb repeats."""
         deadline = time.monotonic() + timeout_s
         reply = self._reply((method, arguments), deadline, watch)
         while isinstance(reply, Upcoming):
@@ -120,7 +120,7 @@ class ResidentWorker:
 
     def _said(self) -> str:
         try:
-            return self._log.read_bytes()[self._said_before :].decode(errors="replace")
+            return self._log.read_bytes()[self._said_before :][-4096:].decode(errors="replace")
         except OSError:  # the log was taken away
             return ""
 
