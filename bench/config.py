@@ -234,6 +234,7 @@ def _check_counts(run: RunConfig) -> None:
     for key, most in bits.items():
         value = getattr(run, key)
         require(isinstance(value, str) or abs(value) < 2**most, key, value, f"must be below {2**most:,}: a row has no room for more")
+    require(run.seed >= 0, "seed", run.seed, "must be at least 0: numpy's generator takes no other")
     require(0 < run.precision < 1, "precision", run.precision, "must lie between 0 and 1; 0.01 is one percent of the median")
     require(run.max_seconds > 0, "max_seconds", run.max_seconds, "must be above 0; the longest that num_runs=auto repeats, in seconds")
     require(run.noise_wait_s >= 0, "noise_wait_s", run.noise_wait_s, "must be at least 0; the longest wait for a quiet host, in seconds")

@@ -53,7 +53,7 @@ def test_the_keys_of_a_free_dictionary_are_settings_like_others(plus: str) -> No
     [
         ["batch_size=1,2", "input_tokens=16,128"],
         ["model=llama_28m,opt_30m", "output_tokens=011,7"],
-        ["model.dtype=fp32,bf16", "generation.temperature=1,0.5", "seed=-1,7"],
+        ["model.dtype=fp32,bf16", "generation.temperature=1,0.5", "seed=11,7"],
         ["name=12,a12", "num_runs=auto,7", "hardware.threads=null,1"],
     ],
 )
@@ -63,6 +63,12 @@ def test_a_point_of_a_grid_is_the_one_that_its_settings_make_alone(axes: list[st
     for values in product(*(axis.partition("=")[2].split(",") for axis in axes)):
         alone = composed_by_hydra([f"{key}={value}" for key, value in zip(keys, values, strict=True)])
         assert alone in compose_sweep(axes)
+
+
+@pytest.mark.parametrize("formula", ["input_tokens=${output_tokens}", "hydra.sweeper.params.input_tokens=${output_tokens}"])
+def test_a_formula_takes_the_values_of_its_point_and_not_those_of_the_sweep(formula: str) -> None:
+    points = compose_sweep([f"+{formula}" if formula.startswith("hydra") else formula, "output_tokens=4,8", "name=out-${output_tokens}"])
+    assert [(point.input_tokens, point.output_tokens, point.name) for point in points] == [(4, 4, "out-4"), (8, 8, "out-8")]
 
 
 def composed_by_hydra(settings: list[str]) -> RunConfig:

@@ -25,7 +25,8 @@ from bench.measure.point import OnRepeat, measure
 from bench.measure.sampled import Line, sample
 from bench.results import Row, Status, Store
 from bench.roofline import ModelShape
-from bench.sweep.plan import Job
+from bench.sweep.group import GroupRunner
+from bench.sweep.plan import Job, Ledger
 from bench.sweep.sampling import LineKeeper, decided, held_out
 from bench.worker.resident import ResidentWorker
 from tests import synthetic
@@ -225,6 +226,14 @@ def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it
     assert in_full == [512 + 1001]
     seen = measure(jobs[0].run, engine, None, 0.0, lambda *_: None, engine.clock)
     assert "ended as oom (does not fit)" in keeper.in_full(jobs[0], lambda: seen).remarks[0]
+
+
+def test_where_no_window_is_known_to_fit_the_point_itself_is_tried() -> None:
+    small, large = _points("input_tokens=1024,1100", "output_tokens=100")
+    ledger = Ledger()
+    ledger.record(Job(small, 0), Status.oom)
+    with pytest.raises(JobLost, match="known not to fit"):
+        GroupRunner(store=None, observer=None, ledger=ledger)._sampled(Job(large, 1), [small, large])  # type: ignore[arg-type]
 
 
 def _both_ways(errors: Sequence[float], rounds: int = 4) -> list[Row]:

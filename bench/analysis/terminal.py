@@ -136,7 +136,12 @@ def _noise(settings: pd.DataFrame) -> list[str]:
 def _where(group: pd.DataFrame) -> str:
     named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
     settings = [
-        " ".join([*(str(row[column]) for column in named), *(f"{column_of(column).head} {row[column]}" for column in GRID)])
+        " ".join(
+            [
+                *(str(row[column]) for column in named),
+                *(f"{column_of(column).head} {row[column]}" for column in GRID if not pd.isna(row[column])),
+            ]
+        )
         for _, row in group.head(3).astype(dict.fromkeys(GRID, "Int64")).iterrows()  # with a null among them, they are 1.0
     ]
     return ", ".join(settings) + (", ..." if len(group) > 3 else "")

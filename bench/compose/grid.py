@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, Transformer, ValueType
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bench.compose.ellipsis import ELLIPSIS, MAX_TERMS, expand
 from bench.errors import InvalidSetting, SeriesError, require
@@ -30,8 +30,8 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
-    params = (master.hydra.sweeper.get("params") or {}).items()  # Hydra's own sweeper may have none
-    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params), *arguments]
+    params = _unresolved(master, "hydra.sweeper.params") or {}  # Hydra's own sweeper may have none
+    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()), *arguments]
     parser = OverridesParser.create(config_loader=loader)
     axes = {override.get_key_element(): _values(override) for override in parser.parse_overrides(lines)}
     settings = master.sweep
@@ -53,9 +53,20 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     return points
 
 
+def typed_lines(master: DictConfig) -> list[str]:
+    """The command line, less what is Hydra's own."""
+    return list(_unresolved(master, "hydra.overrides.task"))
+
+
+def _unresolved(master: DictConfig, key: str) -> Any:
+    """What stands there, as it was written: a formula like ${output_tokens} is each point's own, and not the sweep's."""
+    found = OmegaConf.select(master, key)
+    return OmegaConf.to_container(found, resolve=False) if OmegaConf.is_config(found) else found
+
+
 def fixed(loader: ConfigLoader, master: DictConfig) -> list[Override]:
     """What was typed with one value, which Hydra has set in `master`."""
-    typed = OverridesParser.create(config_loader=loader).parse_overrides(list(master.hydra.overrides.task))
+    typed = OverridesParser.create(config_loader=loader).parse_overrides(typed_lines(master))
     return [_values(override)[0] for override in typed if not override.is_sweep_override()]
 
 

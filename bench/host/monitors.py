@@ -144,19 +144,21 @@ class Standstill:
     """Whether a process has stood near the end of its memory for long: some libraries try a failed allocation again, for ever.
 
     OpenBLAS does, and takes 32 MB for each thread as it is imported (blas_memory_alloc in its driver/others/memory.c).
+    One that reads or writes files goes on: a model is written without taking any memory.
     """
 
     pid: int
     limit_bytes: int
-    _seen: tuple[int, int] = (0, 0)
+    _seen: tuple[int | str, ...] = ()
     _since_s: float = 0.0
 
     def look(self) -> str | None:
         """What to say of it; None while its memory grows, and far from its end."""
-        status = Path(f"/proc/{self.pid}/status")
-        taken, resident = (_status_bytes(status, key) or 0 for key in ("VmData", "VmRSS"))
-        if (taken, resident) != self._seen or taken < _NEAR_THE_END * self.limit_bytes:
-            self._seen, self._since_s = (taken, resident), time.monotonic()
+        process = Path(f"/proc/{self.pid}")
+        taken, resident = (_status_bytes(process / "status", key) or 0 for key in ("VmData", "VmRSS"))
+        seen = taken, resident, (process / "io").read_text()
+        if seen != self._seen or taken < _NEAR_THE_END * self.limit_bytes:
+            self._seen, self._since_s = seen, time.monotonic()
         stood_s = time.monotonic() - self._since_s
         if stood_s < STANDSTILL_S:
             return None

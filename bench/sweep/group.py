@@ -132,6 +132,8 @@ class GroupRunner:
         """The windows of these points. Raises JobLost, also where the model cannot be loaded again."""
         pruned = [run for run in points if run.prune and self.ledger.ruled_out_by(replace(job, run=run))]
         possible = [run for run in points if run not in pruned]
+        if not possible:
+            raise JobLost(Status.pruned, "all that need these windows are known not to fit")
         try:
             return self._worker_for(job).sample(possible, self._repeating(job))
         except JobLost as lost:

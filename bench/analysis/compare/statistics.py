@@ -193,7 +193,7 @@ def _half_widths(values: _Logs, own: _ByPoint, weight: _ByPoint, mean_weight: fl
         rest, rest_df, of_round = max(0.0, squares - shared), total_df - shared_df, shared / shared_df
         lasting = lasts * max(0.0, of_round - rest / rest_df) / points
         df = shared_df if lasting else squares**2 / (shared**2 / shared_df + rest**2 / rest_df)
-    lasting_df = _walk_df([np.flatnonzero(side) for side in witnesses])
+    lasting_df = _walk_df([np.flatnonzero(side) for side in witnesses]) if lasting else 1.0
     confidence = 1 - (1 - CONFIDENCE) / len(own)  # Bonferroni
     of_points = [_half_width(confidence, (spread, df), (lasting, lasting_df)) for spread in np.maximum(own, typical) * weight]
     return np.array(of_points), _half_width(CONFIDENCE, (of_round * mean_weight / points, shared_df), (lasting, lasting_df))
@@ -202,7 +202,9 @@ def _half_widths(values: _Logs, own: _ByPoint, weight: _ByPoint, mean_weight: fl
 def _half_width(confidence: float, *parts: tuple[float, float]) -> float:
     """Of the interval of a mean whose variance is the sum of parts that are right or wrong together, each with its degrees of freedom."""
     variance, error = sum(part for part, _ in parts), sum(part / sqrt(df) for part, df in parts)
-    return t_quantile(confidence, (variance / error) ** 2) * sqrt(variance) if variance else 0.0
+    if not 0 < variance < inf:  # nothing varied, or nothing is known
+        return variance
+    return t_quantile(confidence, (variance / error) ** 2) * sqrt(variance)
 
 
 def _walk(base: NDArray[np.int_], new: NDArray[np.int_]) -> float:
