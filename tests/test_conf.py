@@ -15,7 +15,7 @@ from bench.compose.composer import to_run_config
 from bench.compose.request import compose_sweep
 from bench.compose.schemas import CONF, register
 from bench.config import RunConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, InvalidSetting
 from tests.conftest import ROOT
 
 NEEDS = {"model=pretrained": ["model.path=some/model"]}
@@ -69,6 +69,11 @@ def test_a_point_of_a_grid_is_the_one_that_its_settings_make_alone(axes: list[st
 def test_a_formula_takes_the_values_of_its_point_and_not_those_of_the_sweep(formula: str) -> None:
     points = compose_sweep([f"+{formula}" if formula.startswith("hydra") else formula, "output_tokens=4,8", "name=out-${output_tokens}"])
     assert [(point.input_tokens, point.output_tokens, point.name) for point in points] == [(4, 4, "out-4"), (8, 8, "out-8")]
+
+
+def test_several_named_sweeps_are_not_one() -> None:
+    with pytest.raises(InvalidSetting, match="sweeps=demo,llama: are several: run each by itself"):
+        compose_sweep(["+sweeps=demo,llama"])
 
 
 def composed_by_hydra(settings: list[str]) -> RunConfig:

@@ -19,7 +19,7 @@ from bench.compose.grid import grid, line_of, typed_lines
 from bench.compose.messages import explain
 from bench.compose.schemas import Placement
 from bench.config import RunConfig
-from bench.errors import BenchError, InvalidSetting
+from bench.errors import BenchError, InvalidSetting, require
 
 _RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
 _QUESTIONS = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
@@ -73,6 +73,9 @@ def for_hydra(typed: Sequence[str]) -> list[str]:
     """
     _refuse_unknown_options(typed)
     spelled = [_SWEEP.sub("+sweeps@_global_=", _DOTS.sub(",...,", argument)) for argument in typed]
+    for name, _, values in (argument.partition("=") for argument in spelled):
+        several = "are several: run each by itself, since each has a grid of its own"
+        require(name != "+sweeps@_global_" or "," not in values, "+sweeps", values, several)
     return [argument for argument in spelled if argument not in _RUN]
 
 
