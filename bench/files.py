@@ -27,7 +27,7 @@ def _leading_elsewhere(folder: Path | str, names: Container[str] | None = None) 
     try:
         with os.scandir(folder) as listing:
             entries = [entry for entry in listing if names is None or entry.name in names]
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+    except (OSError, ValueError):  # what cannot be listed is not read either; ValueError: a name that no file can have
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):

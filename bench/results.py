@@ -80,7 +80,8 @@ class Store:
         """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
         rows, skipped = self.read(columns)
         if not len(rows):
-            raise NoRows(self.folder, map(str, skipped), sorted(rows.parent for rows in self.folder.glob("*/rows")))
+            inside = self.folder.glob("*/rows") if os.path.isdir(self.folder) else ()  # isdir takes any name
+            raise NoRows(self.folder, map(str, skipped), sorted(rows.parent for rows in inside))
         if tell:
             for file in skipped:
                 tell(f"skipped {self.rows_folder}/{file}")

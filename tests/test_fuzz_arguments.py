@@ -13,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 pytest.importorskip("hypothesis")
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench import compare, convert, hardware, report
@@ -127,12 +127,14 @@ def check(main: Callable[..., None], arguments: list[str], folder: Path) -> None
 
 
 @fuzz
+@example(arguments=["x" * 5000])
 @given(arguments=REPORT)
 def test_any_arguments_of_report_end_well(folder: Path, arguments: list[str]) -> None:
     check(report.main, arguments, folder)
 
 
 @fuzz
+@example(arguments=["x" * 5000])  # a name that no folder can have
 @given(arguments=COMPARE)
 def test_any_arguments_of_compare_end_well(folder: Path, arguments: list[str]) -> None:
     check(compare.main, arguments, folder)
