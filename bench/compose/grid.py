@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 MAX_POINTS = 1_000_000
 
 
-def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> list[list[Override]]:
+def grid(loader: ConfigLoader, master: DictConfig) -> list[list[Override]]:
     """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
     params = _unresolved(master, "hydra.sweeper.params") or {}  # Hydra's own sweeper may have none
-    lines = [*(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()), *arguments]
+    lines = [
+        *(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()),
+        *_typed_lines(master),
+    ]
     parser = OverridesParser.create(config_loader=loader)
     axes = {override.get_key_element(): _values(override) for override in parser.parse_overrides(lines)}
     settings = master.sweep
@@ -53,7 +56,7 @@ def grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     return points
 
 
-def typed_lines(master: DictConfig) -> list[str]:
+def _typed_lines(master: DictConfig) -> list[str]:
     """The command line, less what is Hydra's own."""
     return list(_unresolved(master, "hydra.overrides.task"))
 
@@ -66,7 +69,7 @@ def _unresolved(master: DictConfig, key: str) -> Any:
 
 def fixed(loader: ConfigLoader, master: DictConfig) -> list[Override]:
     """What was typed with one value, which Hydra has set in `master`."""
-    typed = OverridesParser.create(config_loader=loader).parse_overrides(typed_lines(master))
+    typed = OverridesParser.create(config_loader=loader).parse_overrides(_typed_lines(master))
     return [_values(override)[0] for override in typed if not override.is_sweep_override()]
 
 

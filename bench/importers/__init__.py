@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,9 +73,10 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     is_rows = rows.are_rows(files[0])
     distrusted, notes = list[str](), list[str]()
     if not is_rows and _is_named_sweep(files[0]):
-        refuse_a_bomb(files[0].read_text(), files[0])
-        shutil.copy(files[0], target)
-        if "trust_remote_code" in target.read_text():  # it runs code that comes with a model: only what is typed may allow that
+        text = files[0].read_text()
+        refuse_a_bomb(text, files[0])
+        target.write_text(text)
+        if "trust_remote_code" in text:  # it runs code that comes with a model: only what is typed may allow that
             distrusted = ["model.trust_remote_code=false"]
             notes = ["model.trust_remote_code: counts only where you type it yourself: model.trust_remote_code=true"]
     else:
