@@ -50,9 +50,7 @@ def _convert(file: Path, to: str | None, out: Path | None) -> None:
         raise InvalidSetting("--to", to, f"exports a folder of results, and {file} is none; leave it out to convert a configuration")
     sweep = convert(file, out.stem if out else None)
     target, text = out or OWN_SWEEPS / f"{sweep.name}.yaml", sweep.as_yaml()
-    if os.path.exists(target) and target.read_text() != text:
-        raise InvalidSetting("--out", target, "is there already, with other content; delete it, or name another file")
-    _write(target, text)
+    _write(target, text, keep_edited=True)
     points = _points_in(target)
     print(as_text(sweep.notes))
     print(f"\nwrote {target}, a sweep of {points} points. Run it:\n  python -m bench.run {run_argument(target)}")
@@ -78,8 +76,10 @@ def _export(folder: Path, to: str, out: Path | None) -> None:
         print(text, end="")
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str, *, keep_edited: bool = False) -> None:
     try:
+        if keep_edited and os.path.isfile(file) and file.read_bytes() != text.encode():
+            raise InvalidSetting("--out", file, "is there already, with other content; delete it, or name another file")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     except OSError as error:

@@ -58,9 +58,12 @@ def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.
         (("missing.yaml",), r"bench-convert: FILE=missing.yaml: cannot be read \(No such file"),
         (("old.yaml", "--to", "csv"), r"--to=csv: exports a folder of results"),
         (("old.yaml", "--out", "/proc/mine.yaml"), r"--out=/proc/mine.yaml: cannot be written"),
+        (("old.yaml", "--out", "."), r"--out=\.: cannot be written \(Is a directory\); name a file"),
+        (("old.yaml", "--out", "image.png"), r"--out=image.png: is there already, with other content"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str) -> None:
     write(tmp_path, changed(FOUNDRY))
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")  # no text
     with pytest.raises(SystemExit, match=message):
         command(monkeypatch, tmp_path, *arguments)
