@@ -15,8 +15,7 @@ from typing import Any, ClassVar, Optional
 from bench import identity
 from bench.errors import InvalidSetting, require
 from bench.groups import AUTO as AUTO
-from bench.groups import MISSING
-from bench.groups import POSITION_KEYS as POSITION_KEYS
+from bench.groups import MISSING, once
 from bench.groups import DataConfig as DataConfig
 from bench.groups import Decode as Decode
 from bench.groups import Device as Device
@@ -31,8 +30,6 @@ from bench.groups import PromptSource as PromptSource
 from bench.groups import Rerun as Rerun
 from bench.groups import SweepConfig as SweepConfig
 from bench.groups import Weights as Weights
-from bench.groups import once as once
-from bench.identity import canonical_json as canonical_json
 from bench.identity import digest
 
 # After a prefill, caches are cold and memory is new: so many steps were seen to take up to six times as long.

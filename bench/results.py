@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from bench.cells import CHECKED, showable, sound
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
 from bench.files import refuse_links
-from bench.row import COLUMNS as COLUMNS  # whoever reads rows asks for these here
 from bench.row import IDENTITY, SCHEMA, schema_of
 from bench.row import Row as Row
 from bench.status import Status as Status

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.config import POSITION_KEYS
+from bench.groups import POSITION_KEYS
 
 # The same size under the names that the transformers families give it; the first one present counts.
 _SIZES: dict[str, tuple[str, ...]] = {

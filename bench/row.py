@@ -82,7 +82,11 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
         "of a sampled row: per turn and prompt length, when each step's tokens were on the host, and the context of the steps that count",
     ),
     ("saved_s", pa.float64(), "of a sampled row: what its repeats would have taken, less its share of the windows"),
-    ("marks", pa.list_(pa.string()), "what limits the trust: few or short repeats, lopsided experts, a draft for random weights"),
+    (
+        "marks",
+        pa.list_(pa.string()),
+        "what limits the trust: few or short repeats, lopsided experts, a draft for random weights, windows that failed",
+    ),
     ("output_tok_s", pa.float64(), "batch_size × output_tokens / latency_s"),
     ("total_tok_s", pa.float64(), "batch_size × (input_tokens + output_tokens) / latency_s"),
     ("prefill_mfu", pa.float64(), "prefill FLOPs / ttft_s / ceiling_flops_per_s"),

@@ -22,7 +22,7 @@ from bench.config import (
 )
 from bench.frameworks import FRAMEWORKS, settings_by_name
 from bench.frameworks.pace import SpecConfig
-from bench.results import COLUMNS
+from bench.row import COLUMNS
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference.md"

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.config import canonical_json
+from bench.identity import canonical_json
 from bench.row import SCHEMA, Row
 
 STARTED_AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

@@ -12,7 +12,6 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from bench import sweep
 from bench.compose.composer import to_run_config
-from bench.compose.request import compose_sweep
 from bench.compose.schemas import CONF, register
 from bench.config import RunConfig
 from bench.errors import BenchError, InvalidSetting
@@ -25,7 +24,7 @@ FILES = [f"{group}={path.stem}" for group in ("model", "framework", "hardware") 
 
 @pytest.mark.parametrize("choice", FILES)
 def test_every_choice_makes_a_point(choice: str) -> None:
-    (point,) = compose_sweep([choice, *NEEDS.get(choice, [])])
+    (point,) = sweep.points(choice, *NEEDS.get(choice, []))
     group, _, name = choice.partition("=")
     if group == "framework":
         assert name.startswith(point.framework.name)
@@ -34,14 +33,14 @@ def test_every_choice_makes_a_point(choice: str) -> None:
 
 
 def test_ranks_are_told_apart_by_presets_that_stand_beside_other_frameworks() -> None:
-    points = compose_sweep(["framework=hf,deepspeed_tp,deepspeed_tp2,deepspeed_tp8"])
+    points = sweep.points("framework=hf,deepspeed_tp,deepspeed_tp2,deepspeed_tp8")
     assert [getattr(point.framework, "tp", 1) for point in points] == [1, 1, 2, 8]
 
 
 @pytest.mark.parametrize("plus", ["", "+"])
 def test_the_keys_of_a_free_dictionary_are_settings_like_others(plus: str) -> None:
     operators = ["framework=pace", f"{plus}framework.llm_operators={{Norm: NATIVE, MLP: TPP}}", f"{plus}framework.llm_operators.RoPE=JIT"]
-    points = compose_sweep([*operators, f"{plus}hardware.env.OMP_WAIT_POLICY=active,passive", "framework.spec_config.model_name=amd/PARD"])
+    points = sweep.points(*operators, f"{plus}hardware.env.OMP_WAIT_POLICY=active,passive", "framework.spec_config.model_name=amd/PARD")
     assert [point.hardware.env["OMP_WAIT_POLICY"] for point in points] == ["active", "passive"]
     for point in points:
         assert point.as_dict["framework"]["llm_operators"] == {"Norm": "NATIVE", "MLP": "TPP", "RoPE": "JIT"}
@@ -62,18 +61,18 @@ def test_a_point_of_a_grid_is_the_one_that_its_settings_make_alone(axes: list[st
     keys = [axis.partition("=")[0] for axis in axes]
     for values in product(*(axis.partition("=")[2].split(",") for axis in axes)):
         alone = composed_by_hydra([f"{key}={value}" for key, value in zip(keys, values, strict=True)])
-        assert alone in compose_sweep(axes)
+        assert alone in sweep.points(*axes)
 
 
 @pytest.mark.parametrize("formula", ["input_tokens=${output_tokens}", "hydra.sweeper.params.input_tokens=${output_tokens}"])
 def test_a_formula_takes_the_values_of_its_point_and_not_those_of_the_sweep(formula: str) -> None:
-    points = compose_sweep([f"+{formula}" if formula.startswith("hydra") else formula, "output_tokens=4,8", "name=out-${output_tokens}"])
+    points = sweep.points(f"+{formula}" if formula.startswith("hydra") else formula, "output_tokens=4,8", "name=out-${output_tokens}")
     assert [(point.input_tokens, point.output_tokens, point.name) for point in points] == [(4, 4, "out-4"), (8, 8, "out-8")]
 
 
 def test_several_named_sweeps_are_not_one() -> None:
     with pytest.raises(InvalidSetting, match="sweeps=demo,llama: are several: run each by itself"):
-        compose_sweep(["+sweeps=demo,llama"])
+        sweep.points("+sweeps=demo,llama")
 
 
 def composed_by_hydra(settings: list[str]) -> RunConfig:
@@ -88,7 +87,7 @@ def composed_by_hydra(settings: list[str]) -> RunConfig:
 def test_hydra_composes_a_sweep_and_each_choice_that_it_sweeps_once(compositions: int, typed: list[str]) -> None:
     load = ConfigLoaderImpl.load_configuration
     with patch.object(ConfigLoaderImpl, "load_configuration", autospec=True, side_effect=load) as composed:
-        compose_sweep(typed)
+        sweep.points(*typed)
     assert composed.call_count == compositions
 
 
@@ -126,18 +125,18 @@ def test_a_file_of_ones_own_comes_before_a_built_in_one_of_its_name(tmp_path: Pa
     built_in = (ROOT / "conf" / "model" / "llama_28m.yaml").read_text()
     (tmp_path / "conf" / "model" / "llama_28m.yaml").write_text(built_in.replace("LLaMA-28M", "mine"))
     monkeypatch.chdir(tmp_path)
-    assert [point.model.name for point in compose_sweep(["model=llama_28m,opt_30m"])] == ["mine", "OPT-30M"]
+    assert [point.model.name for point in sweep.points("model=llama_28m,opt_30m")] == ["mine", "OPT-30M"]
 
 
 def test_hardware_in_the_grid_brings_its_ranks_and_its_name_measures_nothing_twice() -> None:
-    points = compose_sweep(["hardware=1xA100-80GB,4xA100-80GB", "framework=deepspeed_tp"])
+    points = sweep.points("hardware=1xA100-80GB,4xA100-80GB", "framework=deepspeed_tp")
     assert [getattr(point.framework, "tp", 1) for point in points] == [1, 4]
-    (named,) = compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp"])
-    (unnamed,) = compose_sweep(["hardware=cuda", "framework=deepspeed_tp", "framework.tp=4"])
+    (named,) = sweep.points("hardware=4xA100-80GB", "framework=deepspeed_tp")
+    (unnamed,) = sweep.points("hardware=cuda", "framework=deepspeed_tp", "framework.tp=4")
     assert (named.point_id, named.config_id, named.load_key) == (unnamed.point_id, unnamed.config_id, unnamed.load_key)
 
 
 def test_a_name_that_promises_more_devices_than_are_used_is_refused_unless_it_is_a_label() -> None:
     with pytest.raises(BenchError, match=r"names 4 devices.*framework\.tp=2 uses 2.*is_label"):
-        compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2"])
-    compose_sweep(["hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2", "hardware.is_label=true"])
+        sweep.points("hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2")
+    sweep.points("hardware=4xA100-80GB", "framework=deepspeed_tp", "framework.tp=2", "hardware.is_label=true")

@@ -13,7 +13,7 @@ import pytest
 from bench.analysis import export
 from bench.convert import FORMATS
 from bench.errors import NoRows, NothingMeasured
-from bench.results import COLUMNS
+from bench.row import COLUMNS
 from tests import synthetic
 
 HOST = [{"t_s": 0.0, "cpu_percent": 10.0, "ram_bytes": 2**30}, {"t_s": 1.0, "cpu_percent": 90.0, "ram_bytes": 2**30 + 3 * 2**20}]

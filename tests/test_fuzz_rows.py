@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import compare, convert, report, sweep
-from bench.config import RunConfig, canonical_json
+from bench.config import RunConfig
 from bench.errors import BenchError
+from bench.identity import canonical_json
 from bench.importers import with_sweep_from_file
 from bench.results import Store
 from bench.row import SCHEMA

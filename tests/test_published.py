@@ -11,10 +11,10 @@ import pytest
 from matplotlib.lines import Line2D
 from rich.console import Console
 
+from bench import sweep
 from bench.analysis import charts, published, style
 from bench.analysis.charts import Picture
 from bench.analysis.settings import pool_rounds, read_jobs
-from bench.compose.request import compose_sweep
 from bench.sweep.conductor import run_sweep
 from tests import synthetic
 from tests.conftest import ROOT
@@ -107,7 +107,7 @@ def test_sweeps_that_repeat_nothing_published_get_no_overlay(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml")))
 def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    points = compose_sweep([f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false"])
+    points = sweep.points(f"+sweeps={name}", "framework=fake", "hardware=cpu", "num_runs=1", "warmup_runs=0", "report=false")
     run_sweep(points, Console())
     settings = pool_rounds(read_jobs([tmp_path / "outputs" / name]))
     assert len(settings) == len(points)
@@ -115,5 +115,5 @@ def test_every_named_sweep_runs_and_is_laid_over_what_it_repeats(name: str, tmp_
     overlays = list(published.overlays(settings))
     assert len(overlays) == (name.removesuffix("-small") in published.SWEEPS)
     assert charts.save(overlays, tmp_path / "charts") or not overlays
-    for sweep, found in published.repeated(settings):
-        assert len(published.ratios(found, sweep)) > 0
+    for repeated, found in published.repeated(settings):
+        assert len(published.ratios(found, repeated)) > 0

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import InvalidSetting, NoRows, RowNotWritten
-from bench.results import COLUMNS, Row, Status, Store
-from bench.row import SCHEMA
+from bench.results import Row, Status, Store
+from bench.row import COLUMNS, SCHEMA
 
 
 def row(**values: object) -> Row:

@@ -16,7 +16,6 @@ from bench import sweep
 from bench.analysis import draw, sampling, style
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.compare import main as compare
-from bench.compose.request import compose_sweep
 from bench.config import RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.base import OnStep, Tokens
@@ -66,7 +65,7 @@ class Curved:
 
 
 def _points(*arguments: str) -> list[RunConfig]:
-    return compose_sweep(["framework=fake", "num_runs=3", "warmup_runs=1", "hardware=cpu", *arguments])
+    return sweep.points("framework=fake", "num_runs=3", "warmup_runs=1", "hardware=cpu", *arguments)
 
 
 _GRID = ("batch_size=1,4", "input_tokens=32,128,512", "output_tokens=1,101,401,1001", "measure.decode=sampled")
@@ -117,7 +116,7 @@ def test_held_out_points_are_a_tenth_at_least_two_over_batches_and_lengths_and_t
 
 def test_points_share_windows_unless_the_cache_knows_their_length() -> None:
     grid = ("input_tokens=32,128", "output_tokens=101,401", "measure.decode=sampled", "hardware=cpu")
-    growing, whole = (compose_sweep([*grid, f"framework.cache={cache}"]) for cache in ("dynamic", "static"))
+    growing, whole = (sweep.points(*grid, f"framework.cache={cache}") for cache in ("dynamic", "static"))
     assert len({run.line_id for run in growing}) == 1
     assert len({run.line_id for run in whole}) == 4
 
@@ -125,7 +124,7 @@ def test_points_share_windows_unless_the_cache_knows_their_length() -> None:
 def test_what_cannot_be_sampled_is_measured_in_full_and_counted() -> None:
     beams = _points("framework=hf", "output_tokens=401", "generation=greedy,beams", "measure.decode=sampled", "batch_size=1,2")
     sampling = decided(beams)
-    assert (sampling.sampled, sampling.held_out, dict(sampling.in_full)) == (2, 2, {"with beams": 2})
+    assert (sampling.sampled, sampling.held_out, dict(sampling.not_sampled)) == (2, 2, {"with beams": 2})
     assert (
         sampling.summary
         == "2 points sampled by 2 sets of windows, 2 of them measured in full, too, to know the error; in full: 2 with beams"
@@ -225,7 +224,7 @@ def test_a_far_window_that_runs_out_of_memory_costs_only_the_points_that_need_it
     in_full = [job.run.total_tokens for job in jobs if keeper.measurement(job, take) is None]
     assert in_full == [512 + 1001]
     seen = measure(jobs[0].run, engine, None, 0.0, lambda *_: None, engine.clock)
-    assert "ended as oom (does not fit)" in keeper.in_full(jobs[0], lambda: seen).remarks[0]
+    assert "ended as oom (does not fit)" in keeper.once(jobs[0], lambda: seen).remarks[0]
 
 
 def test_where_no_window_is_known_to_fit_the_point_itself_is_tried() -> None:

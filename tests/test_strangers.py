@@ -21,7 +21,8 @@ from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError, InvalidSetting
 from bench.files import refuse_links
 from bench.importers import with_sweep_from_file
-from bench.results import COLUMNS, Row, Store
+from bench.results import Row, Store
+from bench.row import COLUMNS
 from tests import synthetic
 from tests.fuzzing import ends_well
 from tests.test_html import Cells

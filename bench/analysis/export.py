@@ -18,7 +18,8 @@ from bench.analysis.draw import line_names
 from bench.analysis.settings import KEY, pool_rounds, read_jobs, telling_apart
 from bench.cells import JSON_COLUMNS, json_object, json_value
 from bench.errors import NothingMeasured
-from bench.results import COLUMNS, Row, Status, Store
+from bench.results import Row, Status, Store
+from bench.row import COLUMNS
 
 _FOUNDRY_HEADER = "name, latency (s), throughput (tokens/s), latency_per_sequence_output_token (ms)"
 

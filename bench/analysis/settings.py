@@ -15,9 +15,10 @@ import pyarrow as pa
 from bench.analysis import sampling
 from bench.analysis.columns import GRID, column_of, is_quantity
 from bench.cells import json_object, json_value
-from bench.config import canonical_json
+from bench.identity import canonical_json
 from bench.intervals import geometric_interval, median_interval
-from bench.results import COLUMNS, Status, Store
+from bench.results import Status, Store
+from bench.row import COLUMNS
 
 KEY = ["sweep", "point_id", "environment_id"]
 """What tells settings apart. A sweep is called by its name; where several folders hold one of the same name, by the folder."""

@@ -48,11 +48,6 @@ def compose(arguments: Sequence[str]) -> Request:
         raise BenchError(explain(error, arguments)) from error
 
 
-def compose_sweep(arguments: Sequence[str]) -> list[RunConfig]:
-    """The points alone."""
-    return compose(arguments).points
-
-
 def _compose(arguments: Sequence[str]) -> Request:
     schemas.register()
     with initialize_config_dir(str(schemas.CONF), job_name="bench", version_base="1.3"):

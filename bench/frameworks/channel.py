@@ -57,7 +57,7 @@ class Channel:
         (size,) = _LENGTH.unpack(self._part(_LENGTH.size, deadline))
         return pickle.loads(self._part(size, deadline))
 
-    def is_told(self, within_s: float) -> bool:
+    def can_receive(self, within_s: float) -> bool:
         """Whether there is something to be received, at the latest then."""
         return bool(wait([self._end], within_s))
 

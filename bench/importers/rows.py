@@ -14,9 +14,10 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from bench.cells import json_object
-from bench.config import Decode, FrameworkConfig, RunConfig, canonical_json
+from bench.config import Decode, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, NoRows
 from bench.frameworks import settings_by_name
+from bench.identity import canonical_json
 from bench.importers.named_sweep import NamedSweep, file_name
 from bench.results import Row, Store, read_file
 

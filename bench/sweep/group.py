@@ -14,7 +14,7 @@ from bench.host.ceilings import CeilingKeeper
 from bench.host.devices import Slot, devices_for
 from bench.host.monitors import SystemMonitor
 from bench.host.noise import wait_until_quiet
-from bench.measure.point import Measurement, OnRepeat
+from bench.measure.point import OnRepeat
 from bench.measure.sampled import Line
 from bench.results import Row, Status, Store
 from bench.sweep.outcome import Outcome, host_of, to_row
@@ -120,7 +120,9 @@ class GroupRunner:
                 return Outcome(Status.ok, measurement=sampled)
             if self.stopped_by:
                 return Outcome(Status.interrupted, self.stopped_by)
-            return Outcome(Status.ok, measurement=self._lines.in_full(job, lambda: self._in_full(job)))
+            return Outcome(
+                Status.ok, measurement=self._lines.once(job, lambda: self._worker_for(job).measure(job.run, self._repeating(job)))
+            )
         except JobLost as lost:
             self._recycle_after(lost)
             return Outcome(lost.status, str(lost))
@@ -139,9 +141,6 @@ class GroupRunner:
         except JobLost as lost:
             self._recycle_after(lost)
             raise
-
-    def _in_full(self, job: Job) -> Measurement:
-        return self._worker_for(job).measure(job.run, self._repeating(job))
 
     def _repeating(self, job: Job) -> OnRepeat:
         return lambda repeat: self.observer.repeating(job, repeat.kind, repeat.number, repeat.count)

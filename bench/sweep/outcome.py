@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench import __version__
-from bench.config import MAX_BATCH, RunConfig, Weights, canonical_json
+from bench.config import MAX_BATCH, RunConfig, Weights
 from bench.frameworks import environments
 from bench.host import machine
 from bench.host.ceilings import HostCeilings
@@ -21,6 +21,7 @@ from bench.host.devices import devices_for
 from bench.host.machine import COMMAND_VARIABLE, Machine
 from bench.host.monitors import History
 from bench.host.noise import noise
+from bench.identity import canonical_json
 from bench.intervals import median_interval
 from bench.measure.limits import draft_marks, limits, routing_marks
 from bench.measure.point import Measurement

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
-from bench.config import MAX_BATCH, Order, Rerun, RunConfig, once
+from bench.config import MAX_BATCH, Order, Rerun, RunConfig
+from bench.groups import once
 from bench.results import Row, Status
 from bench.roofline import ModelShape, memory_bytes, seconds_at, shape_of
 

@@ -31,14 +31,14 @@ class Sampling:
     sampled: int = 0
     held_out: int = 0
     lines: int = 0
-    in_full: Mapping[str, int] = field(default_factory=dict)  # by the reason
+    not_sampled: Mapping[str, int] = field(default_factory=dict)  # measured in full only, by the reason
 
     @property
     def summary(self) -> str | None:
         """What the plan says about it."""
-        if not self.sampled and not self.in_full:
+        if not self.sampled and not self.not_sampled:
             return None
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.in_full.items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.not_sampled.items())
         full = f"in full: {reasons}" if reasons else ""
         if not self.sampled:
             return f"nothing to sample; {full}"
@@ -51,13 +51,13 @@ def decided(points: Sequence[RunConfig]) -> Sampling:
     """Raises InvalidSetting where sampling was asked for, and nothing but short points could ever be sampled here."""
     reasons = {run.config_id: why_in_full(run) for run in points if run.measure.decode is Decode.sampled}
     sampled = [run for run in points if run.config_id in reasons and reasons[run.config_id] is None]
-    in_full = Counter(reason for reason in reasons.values() if reason)
-    if reasons and not sampled and SHORT not in in_full:
-        told = ", ".join(f"{count} {reason}" for reason, count in in_full.items())
+    not_sampled = Counter(reason for reason in reasons.values() if reason)
+    if reasons and not sampled and SHORT not in not_sampled:
+        told = ", ".join(f"{count} {reason}" for reason, count in not_sampled.items())
         raise InvalidSetting("measure.decode", "sampled", f"cannot sample any point of this sweep: {told}; leave it out, or use full")
     kept = [run.in_full() if reasons.get(run.config_id) else run for run in points]
     also = [run.in_full() for run in held_out(sampled)]
-    return Sampling([*kept, *also], len(sampled), len(also), len({run.line_id for run in sampled}), in_full)
+    return Sampling([*kept, *also], len(sampled), len(also), len({run.line_id for run in sampled}), not_sampled)
 
 
 def why_in_full(run: RunConfig) -> str | None:
@@ -101,8 +101,8 @@ def with_lines(jobs: Iterable[Job]) -> list[Job]:
     for job in sampled:
         lines[_key(job)].append(job.run)
     known = {job.key: tuple(lines[_key(job)]) for job in sampled}
-    ways = Counter(map(_key_in_full, jobs))
-    return [replace(job, line=known.get(job.key, ()), both_ways=ways[_key_in_full(job)] > 1) for job in jobs]
+    ways = Counter(map(_full_key, jobs))
+    return [replace(job, line=known.get(job.key, ()), both_ways=ways[_full_key(job)] > 1) for job in jobs]
 
 
 _LineKey = tuple[str, int]
@@ -129,7 +129,7 @@ class LineKeeper:
     """
 
     _windows: dict[_LineKey, _Windows] = field(default_factory=dict)
-    _in_full: dict[JobKey, Measurement] = field(default_factory=dict)  # of points that are to be measured both ways
+    _both_ways: dict[JobKey, Measurement] = field(default_factory=dict)  # of points that are to be measured so, in full
 
     def measurement(self, job: Job, take: TakeWindows) -> Measurement | None:
         """What the windows say of this job; None where it must be measured in full."""
@@ -139,13 +139,13 @@ class LineKeeper:
         windows = self._windows[key]
         return windows.line.measurement(job.run) if windows.line and job.run.config_id in windows.covered else None
 
-    def in_full(self, job: Job, measure: Callable[[], Measurement]) -> Measurement:
+    def once(self, job: Job, measure: Callable[[], Measurement]) -> Measurement:
         """What measuring this job in full says; a point that is to be measured both ways, and cannot be sampled, is measured once."""
-        key = _key_in_full(job)
-        before = self._in_full.get(key)
+        key = _full_key(job)
+        before = self._both_ways.get(key)
         seen = replace(before, spent_s=0.0) if before else measure()
         if job.both_ways:
-            self._in_full[key] = seen
+            self._both_ways[key] = seen
         remarks = (self._windows[_key(job)].why_not if job.line else None, _MEASURED_ONCE if before else None)
         return replace(seen, remarks=tuple(filter(None, remarks)))
 
@@ -170,7 +170,7 @@ def _key(job: Job) -> _LineKey:
     return job.run.line_id, job.round
 
 
-def _key_in_full(job: Job) -> JobKey:
+def _full_key(job: Job) -> JobKey:
     """Of the job that measures this one's point in full: itself, or the one beside it."""
     run = job.run if job.run.measure.decode is Decode.full else job.run.in_full()
     return run.config_id, job.round

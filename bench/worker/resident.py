@@ -99,7 +99,7 @@ class ResidentWorker:
         """None where there is none in time."""
         try:
             self._channel.send(said)
-            while watch and time.monotonic() < deadline and not self._channel.is_told(_LOOK_S):
+            while watch and time.monotonic() < deadline and not self._channel.can_receive(_LOOK_S):
                 if stood := watch.look():
                     return JobLost(
                         Status.oom, f"the worker {stood}, trying again what does not fit; raise hardware.memory_limit_gb, or free memory"

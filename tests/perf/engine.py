@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from bench.compose.request import compose_sweep
+from bench import sweep
 from bench.config import RunConfig
 from bench.host.devices import Slot
 from bench.results import Status, Store
@@ -28,12 +28,12 @@ def ten_thousand_points() -> list[Figure]:
         for count in (100, 1_000, 10_000):
             store = Store(Path(folder) / str(count))
             store.prepare()
-            _write_rows(store, compose_sweep(_grid(count)))
+            _write_rows(store, sweep.points(*_grid(count)))
             started = perf_counter()
             store.compact()
             merge_s = perf_counter() - started
             before = process_time()
-            points = compose_sweep(_grid(count))
+            points = sweep.points(*_grid(count))
             plan = make_plan(points, rows_that_count(points, store.rows(DONE_COLUMNS), here=True))
             cpu_s[count] = process_time() - before
             assert plan.done == count
@@ -68,7 +68,7 @@ def _write_rows(store: Store, points: list[RunConfig]) -> None:
 
 def restart_after_death(times: int = 5) -> list[Figure]:
     """Load a model, kill its worker, and load it in the next: against the first load."""
-    [run] = compose_sweep(["hardware=cpu", "model.architecture.num_hidden_layers=16"])  # 51 million parameters
+    [run] = sweep.points("hardware=cpu", "model.architecture.num_hidden_layers=16")  # 51 million parameters
     fresh, again = [], []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.compose.request import compose_sweep
+from bench import sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import HostReader
 from bench.intervals import median_interval
@@ -24,7 +24,7 @@ _MONITOR = "import time; from bench.host.monitors import SystemMonitor; SystemMo
 
 def cost_of_watching(turns: int = 15, new_tokens: int = 100) -> list[Figure]:
     """Latency beside a running monitor over latency beside a stopped one, in turns; and stopped over stopped, which tells the noise."""
-    [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
+    [run] = sweep.points("hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32")
     framework = HuggingFace(run)
     framework.load()
     framework.prepare(run)
@@ -61,7 +61,7 @@ def _cost_of_counters(reads: int = 200) -> Figure:
 
 def agreement_with_a_bare_loop(rounds: int = 9) -> list[Figure]:
     """What measure() reports for hf over ten lines around `generate`, in turns."""
-    [run] = compose_sweep(["hardware=cpu", "input_tokens=32", "output_tokens=33", "warmup_runs=0", "num_runs=1"])
+    [run] = sweep.points("hardware=cpu", "input_tokens=32", "output_tokens=33", "warmup_runs=0", "num_runs=1")
     framework = HuggingFace(run)
     shape = framework.load()
     gc.freeze()

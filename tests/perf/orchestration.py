@@ -11,7 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.compose.request import compose_sweep
+from bench import sweep
 from bench.config import RunConfig
 from bench.frameworks.base import Framework
 from bench.frameworks.hf import HuggingFace
@@ -72,7 +72,7 @@ class _Watch:
 
 def sweep_efficiency() -> list[Figure]:
     """Share of the demo's wall time, after its model is loaded, that is spent inside warm-ups and repeats."""
-    points = compose_sweep(["+sweeps=demo"])
+    points = sweep.points("+sweeps=demo")
     watch = _Watch()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
@@ -85,7 +85,7 @@ def sweep_efficiency() -> list[Figure]:
 
 def cost_of_token_times(turns: int = 25, new_tokens: int = 33) -> list[Figure]:
     """generate with and without per-token times, in turns; and one kind against itself, which tells the noise."""
-    [run] = compose_sweep(["hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32"])
+    [run] = sweep.points("hardware=cpu", f"output_tokens={new_tokens}", "input_tokens=32")
     framework = HuggingFace(run)
     framework.load()
     framework.prepare(run)
@@ -135,7 +135,7 @@ model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_token
 def start(turns: int = 7) -> list[Figure]:
     """A run of one point with one repeat of two tokens, from Enter to the prompt, next to what a user would write, in turns."""
     settings = ["hardware=cpu", "output_tokens=2", "num_runs=1", "warmup_runs=0", "report=false", "ceilings=false", "rerun=all"]
-    [run] = compose_sweep(["hardware=cpu"])
+    [run] = sweep.points("hardware=cpu")
     ours, bare = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(turns):

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 
+from bench import sweep
 from bench.analysis.compare.statistics import Side, Verdict, compare
-from bench.compose.request import compose_sweep
 from bench.frameworks.hf import HuggingFace
 from bench.host.disturbance import Disturbance
 from bench.host.noise import noise
@@ -238,12 +238,12 @@ def coverage_of_rounds(repeats: Sequence[Repeat], tries: int) -> float:
 def record(seconds: float) -> list[Repeat]:
     """Repeats of the embedded model on one thread, one after the other, for about this long."""
     settings = ["hardware=cpu", "hardware.threads=1", "input_tokens=16", "output_tokens=33", "warmup_runs=3", "num_runs=5"]
-    [probe] = compose_sweep(settings)
+    [probe] = sweep.points(*settings)
     framework = HuggingFace(probe)
     shape = framework.load()
     gc.freeze()  # as the worker does: each repeat collects garbage first, and the loaded model is none
     repeat_s = median(measure(probe, framework, shape, 0.0, _ignore).latencies_s)
-    [run] = compose_sweep([*settings, f"num_runs={max(300, int(seconds / repeat_s / 1.3))}"])
+    [run] = sweep.points(*settings, f"num_runs={max(300, int(seconds / repeat_s / 1.3))}")
     seen = measure(run, framework, shape, 0.0, _ignore)
     return [Repeat(latency_s, around) for latency_s, around in zip(seen.latencies_s, seen.around, strict=True)]
 

@@ -14,8 +14,8 @@ from bench.analysis.columns import GRID
 from bench.analysis.compare.statistics import Side
 from bench.analysis.settings import KEY, leaves, read_jobs
 from bench.cells import json_object
-from bench.config import canonical_json
 from bench.errors import InvalidSetting
+from bench.identity import canonical_json
 from bench.results import Status
 
 # Parts of the config that say what was measured, and not how often or where to.

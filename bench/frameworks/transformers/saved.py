@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.config import ModelConfig, Weights, canonical_json
+from bench.config import ModelConfig, Weights
 from bench.data import embedded_tokenizer
 from bench.frameworks.transformers import models, pretrained
 from bench.host.machine import cache_folder
+from bench.identity import digest
 
 # Raise it when the same seed gives other weights than before.
 _WEIGHTS_VERSION = 1
@@ -46,7 +47,7 @@ def made_once(kind: str, name: str, what: Mapping[str, Any], write: Callable[[Pa
 
     Written under another name and renamed: whoever finds it finds it whole.
     """
-    path = cache_folder() / kind / name.format(hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12])
+    path = cache_folder() / kind / name.format(digest(what))
     if path.exists():
         os.utime(path)  # when it was last asked for
         return path
@@ -60,7 +61,8 @@ def made_once(kind: str, name: str, what: Mapping[str, Any], write: Callable[[Pa
             raise
     finally:
         _remove(unfinished)
-    _give_up_oldest(path.parent)
+    with suppress(FileNotFoundError):  # another worker is at it, too
+        _give_up_oldest(path.parent)
     return path
 
 
