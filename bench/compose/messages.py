@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -36,9 +37,9 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
         return f"{settings or 'the settings'}: cannot be composed ({said}); write each as key=value with a key and a value of --help"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        if group.startswith("model/"):
-            path = str(error.missing_cfg_file).removeprefix("model/")
-            return f"model={path}: is no file in conf/model; write model=pretrained model.path={path} for a folder or a hub id"
+        kind, _, path = str(error.missing_cfg_file).partition("/")
+        if kind in _OF_YOURS and ("/" in path or os.path.exists(path)):
+            return f"{kind}={path}: is no file in conf/{kind}; write {_OF_YOURS[kind]}={path} for one of yours, or of a hub"
         return str(UnknownName(group.removesuffix("s"), name, error.options, f"or add conf/{group}/{name}.yaml"))
     if isinstance(error, OverrideParseException):
         form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
@@ -51,6 +52,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
     return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or ' '.join(str(error).split()) or _WITHOUT_WORDS}"
 
 
+_OF_YOURS = {"model": "model=pretrained model.path", "data": "data=dataset data.path"}
 _KINDS = {"to Integer": "a whole number", "to Float": "a number", "not a valid bool (type str)": "true or false"}
 _WITHOUT_WORDS = (
     "a part of the configuration has the wrong shape, such as a list where settings are expected; compare yours with conf/config.yaml"
@@ -63,7 +65,8 @@ def _explain_value(error: Exception, cause: OmegaConfBaseException) -> str | Non
         return str(unknown_setting(key, cause.object_type))
     if isinstance(cause, ValidationError) and isinstance(group := cause.child_node, DictConfig) and is_dataclass(OmegaConf.get_type(group)):
         parts = ", ".join(f"{key}.{name}" for name in map(str, group))
-        return f"{key} is a group of settings, and has no value of its own; set one of {parts}"
+        named = "; a named sweep is +sweeps=demo" if key == "sweep" else ""
+        return f"{key} is a group of settings, and has no value of its own; set one of {parts}{named}"
     if isinstance(cause, ValidationError) and key:
         setting = str(error).splitlines()[0].removeprefix("Error merging override ") if str(error).startswith("Error merging") else key
         if listed := re.search(r"=\[(.+)\]$", setting):

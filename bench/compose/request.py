@@ -18,13 +18,13 @@ from bench.compose.composer import Composer
 from bench.compose.grid import grid, line_of
 from bench.compose.messages import explain
 from bench.compose.schemas import Placement
-from bench.config import RunConfig
+from bench.config import PromptSource, RunConfig, Weights
 from bench.errors import BenchError, InvalidSetting, require
 
 _RUN = ("-m", "--multirun", "-r", "--run")  # all the same here: one point is a small sweep
 _QUESTIONS = ("-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 _WITH_QUESTIONS = ("-p", "--package", "--resolve")
-_SWEEP = re.compile(r"^\+?sweeps=")
+_SWEEP = re.compile(r"^(?:\+?sweeps|\+sweep)=")
 _DOTS = re.compile(r"(?<=\d), *(?:\.\.|\.{4,}|…) *,(?= *[\d-])")  # what people type for ...
 
 
@@ -56,9 +56,21 @@ def _compose(arguments: Sequence[str]) -> Request:
         overrides = grid(loader, master)
         composer = Composer(loader, master)
         points = [composer.compose(point) for point in overrides]
+        _refuse_unread_paths(points)
         placement = OmegaConf.to_object(master.hydra.launcher)
         ours = placement if isinstance(placement, Placement) else None
         return Request(points, ours, loader, master, [list(map(line_of, point)) for point in overrides])
+
+
+def _refuse_unread_paths(points: Sequence[RunConfig]) -> None:
+    """Whoever names a folder wants it read: a sweep of something else would answer another question. Raises InvalidSetting."""
+    models, data = [point.model for point in points], [point.data for point in points]
+    model_path = next((model.path for model in models if model.path), None)
+    is_read = not model_path or any(model.weights is Weights.pretrained for model in models)
+    require(is_read, "model.path", model_path, f"is read by no point; write model=pretrained model.path={model_path}")
+    data_path = next((each.path for each in data if each.path), None)
+    is_read = not data_path or any(each.source is PromptSource.dataset for each in data)
+    require(is_read, "data.path", data_path, f"is read by no point; write data=dataset data.path={data_path}")
 
 
 def for_hydra(typed: Sequence[str]) -> list[str]:
