@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import BenchError, InvalidSetting
+from bench.errors import InvalidSetting, one_message
 from bench.files import refuse_links
 
 _ABOUT = """\
@@ -29,11 +29,8 @@ exit code: 0 same or faster, 1 slower (overall or at a point),
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    try:
+    with one_message("bench-compare", 2):
         sys.exit(run(options))
-    except BenchError as error:
-        print(f"bench-compare: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.errors import BenchError, InvalidSetting
+from bench.errors import InvalidSetting, one_message
 
 FORMATS = {
     "csv": "a line per job, every column; lists as JSON",
@@ -33,13 +32,11 @@ What cannot be carried over is listed, and stands in the new file as comments.""
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    try:
+    with one_message("bench-convert"):
         if os.path.isdir(options.path):
             _export(options.path, options.to or "csv", options.out)
         else:
             _convert(options.path, options.to, options.out)
-    except BenchError as error:
-        sys.exit(f"bench-convert: {error}")
 
 
 def _convert(file: Path, to: str | None, out: Path | None) -> None:
@@ -53,7 +50,7 @@ def _convert(file: Path, to: str | None, out: Path | None) -> None:
     _write(target, text, keep_edited=True)
     points = _points_in(target)
     print(as_text(sweep.notes))
-    print(f"\nwrote {target}, a sweep of {points} points. Run it:\n  python -m bench.run {run_argument(target)}")
+    print(f"\nwrote {target}, a sweep of {points} point{'s' if points != 1 else ''}. Run it:\n  python -m bench.run {run_argument(target)}")
 
 
 def _points_in(file: Path) -> int:

@@ -19,11 +19,26 @@ BenchError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class BenchError(Exception):
     """Base of everything a user can mend. Commands print its message and exit with 1, without a traceback."""
+
+
+@contextmanager
+def one_message(command: str, code: int = 1) -> Iterator[None]:
+    """Around a whole command: what a user can mend, or Ctrl-C, ends it with one line and this exit code, or 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BenchError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        sys.exit(code)
 
 
 class InvalidSetting(BenchError):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError
+from bench.errors import one_message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,10 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument("--fresh", action="store_true", help="measure again although there are kept ceilings")
     options = parser.parse_args(arguments)
-    try:
+    with one_message("bench-hardware"):
         show(options.fresh, options.json)
-    except BenchError as error:
-        sys.exit(f"bench-hardware: {error}")
 
 
 def show(fresh: bool, as_json: bool) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BenchError, InvalidSetting, NothingMeasured
+from bench.errors import InvalidSetting, NothingMeasured, one_message
 from bench.files import refuse_links
 
 if TYPE_CHECKING:
@@ -24,15 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not (options.folders or options.published):
         parser.error("name a sweep's output folder, or say --published")
-    from rich.console import Console
+    with one_message("bench-report"):
+        from rich.console import Console
 
-    try:
         if options.published:
             _redraw_published(options.out or Path("outputs/published"), Console())
         if options.folders:
             _report(options, options.out or _default_out(options.folders), Console())
-    except BenchError as error:
-        sys.exit(f"bench-report: {error}")
 
 
 def show(folder: Path, console: Console, points: Collection[str] | None = None) -> None:

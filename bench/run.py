@@ -41,6 +41,8 @@ def run(arguments: Sequence[str]) -> None:
 
         is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
         show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
+    else:
+        console.print(f"rows are in {sweep.folder}; python -m bench.report {sweep.folder} draws them", highlight=False, markup=False)
     if any(point.measure.decode is Decode.sampled for point in request.points) and not sweep.elsewhere:
         from bench.report import tell_sampling
 
@@ -64,12 +66,12 @@ def main() -> None:
     if "--version" in typed:
         print(__version__)
         return
-    from bench.importers import with_sweep_from_file
-    from bench.importers.named_sweep import as_text
-
     os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *typed])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
+        from bench.importers import with_sweep_from_file
+        from bench.importers.named_sweep import as_text
+
         with TemporaryDirectory(prefix="bench-from-") as folder:
             arguments = with_sweep_from_file(typed, Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
             (answer if is_question(typed) else run)(arguments)

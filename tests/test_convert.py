@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from bench import convert
+from bench.errors import one_message
 from bench.importers import OWN_SWEEPS, run_argument
 from tests.conftest import ROOT
 from tests.test_importers import FOUNDRY, PACE, changed, write
@@ -43,13 +45,14 @@ def test_in_a_checkout_the_sweep_lies_beside_the_others(monkeypatch: pytest.Monk
     assert run_argument(Path("mine.yaml")) == "+from=mine.yaml"
 
 
-def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     old = write(tmp_path, FOUNDRY)
     command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
     command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
     (tmp_path / "mine.yaml").write_text("name: edited\n")
-    with pytest.raises(SystemExit, match=r"mine.yaml: is there already, with other content"):
+    with pytest.raises(SystemExit, match="1"):
         command(monkeypatch, tmp_path, str(old), "--out", "mine.yaml")
+    assert "mine.yaml: is there already, with other content" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -62,8 +65,18 @@ def test_an_edited_sweep_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.
         (("old.yaml", "--out", "image.png"), r"--out=image.png: is there already, with other content"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str) -> None:
+def test_mistakes_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
     write(tmp_path, changed(FOUNDRY))
     (tmp_path / "image.png").write_bytes(b"\x89PNG")  # no text
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(SystemExit, match="1"):
         command(monkeypatch, tmp_path, *arguments)
+    [told] = capsys.readouterr().err.splitlines()
+    assert re.search(message, told)
+
+
+def test_ctrl_c_ends_a_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="130"), one_message("bench-report"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "bench-report: interrupted\n"
