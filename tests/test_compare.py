@@ -131,7 +131,7 @@ def test_parts_of_one_sweep_compare_the_same_way(tmp_path: Path, capsys: pytest.
         (("{base}",), "name two, BASE and NEW"),
         (("{base}", "{base}-missing"), "no rows in"),
         (("{base}", "--by", "frmework"), "is no setting of this sweep"),
-        (("{base}", "--by", "framework"), "has one value in this sweep (fake)"),
+        (("{base}", "--by", "framework"), "only fake has results in this sweep"),
         (("{base}", "--by", "batch_size", "--base", "7"), "is none of 1, 2"),
         (("{base}", "--by", "batch_size"), "no point has a result on both sides"),
     ],

@@ -226,6 +226,7 @@ def test_a_foreign_file_runs_as_it_is_and_what_is_typed_replaces_it(tmp_path: Pa
     assert run.returncode == 0, run.stderr
     assert "2/2 ok" in run.stdout
     assert "attn_impl=triton" in run.stderr
+    assert f"rows are in outputs/{FOUNDRY['benchmark_name']}" in run.stdout
     assert len(list((tmp_path / "outputs" / FOUNDRY["benchmark_name"] / "rows").glob("*.parquet"))) == 2
 
 

@@ -151,9 +151,10 @@ def test_the_table_fits_eighty_columns_and_says_how_many_lines_it_leaves_out(tmp
 def test_each_reason_for_a_missing_result_is_told_once_with_its_first_points(tmp_path: Path) -> None:
     rows = synthetic.sweep(most_tokens=900)
     rows[0] |= {"status": "crashed", "error": "killed by signal 9\n  traceback"}
+    rows += [row | {"round": 1} for row in rows if row["status"] == "oom"]
     text = printed(synthetic.write(tmp_path, rows))
     assert "1 crashed: in 128 out 1 batch 1 (killed by signal 9)" in text
-    assert "4 oom: in 128 out 1 batch 8, in 128 out 11 batch 8, in 128 out 101 batch 4, ... (CUDA out of memory)" in text
+    assert "8 oom: in 128 out 1 batch 8, in 128 out 11 batch 8, in 128 out 101 batch 4, ... (CUDA out of memory)" in text
 
 
 def test_a_noisy_result_is_shown_with_its_warning(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def _noise(settings: pd.DataFrame) -> list[str]:
 
 def _where(group: pd.DataFrame) -> str:
     named = [column for column in ("model", "framework", "hardware") if group[column].nunique() > 1]
+    group = group.drop_duplicates([*named, *GRID])  # each once, whatever its rounds
     settings = [
         " ".join(
             [

@@ -62,7 +62,7 @@ class SweepProgress:
                 self._console.print(line, highlight=False, markup=False, no_wrap=True, overflow="ellipsis")
             else:
                 print(line, file=self._console.file, flush=True)
-            self._bar.update(self._task, completed=done)
+            self._bar.update(self._task, completed=done, total=max(done, self._total))  # a search has more jobs than were planned
             self._draw(self._time_left())
 
     @property

@@ -64,7 +64,7 @@ def split(settings: pd.DataFrame, by: str, base: str | None = None) -> list[tupl
     values = _told(settings, _key_for(settings, by))
     names = list(values.unique())
     if len(names) < 2:
-        raise InvalidSetting("--by", by, f"has one value in this sweep ({names[0]}); name a setting that varies")
+        raise InvalidSetting("--by", by, f"only {names[0]} has results in this sweep; name what varies (bench-report tells what failed)")
     if base and base not in names:
         raise InvalidSetting("--base", base, f"is none of {', '.join(names)}")
     return [(name, settings[values == name]) for name in sorted(names, key=lambda name: name != (base or names[0]))]
