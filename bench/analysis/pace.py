@@ -215,4 +215,6 @@ def _scale_lines(ax: Axes, metric: Metric) -> None:
         ticks = MaxNLocator(5).tick_values(min(values.min(), 0), max(values.max() * 1.05, 1e-9))
         scale = scales.Scale("linear", ticks[0], ticks[-1], tuple(ticks))
     scales.apply(ax.yaxis, scale, metric.show)
+    if not metric.places:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))  # no token has the number 1.5
     ax.set_xlabel(metric.x)

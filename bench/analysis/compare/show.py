@@ -105,7 +105,7 @@ def draw(matching: Matching, found: Comparison, folder: Path) -> list[Path]:
     names, changes = [*labels(matching.points), "geometric mean"], [*found.points, found.overall]
     smallest, last = 100 * found.min_effect, len(changes) - 1
     with style.house_style():
-        figure = style.new_figure(7.6, 1.9 + 0.3 * len(changes))
+        figure = style.new_figure(7.6, 2.1 + 0.3 * len(changes))
         ax = figure.subplots()
         for place, change in enumerate(changes):
             colour = colours[change.verdict]
@@ -121,7 +121,7 @@ def draw(matching: Matching, found: Comparison, folder: Path) -> list[Path]:
         ax.set_xlim(-reach, reach)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:+.0f} %" if round(value, 6) else "0")
         ax.grid(axis="y", visible=False)
-        ax.set_xlabel(f"change of latency, {matching.new} against {matching.base}: right is slower")
+        ax.set_xlabel(f"change of latency: right is slower\n{_cut(matching.new, 45)} against {_cut(matching.base, 45)}")
         subtitle = f"intervals hold for all points together with 95 %; grey: under {found.min_effect:.0%}, too small to matter"
         style.put_texts(figure, headline(found), subtitle, "")
         folder.mkdir(parents=True, exist_ok=True)
