@@ -12,7 +12,7 @@ from bench.analysis.charts import Picture
 
 def standard(settings: pd.DataFrame) -> list[Picture]:
     """The charts that bench-report draws, the ones that most people want first."""
-    return [sketch() for sketch in charts.standard_sketches(settings)[: charts.MOST_PICTURES]]
+    return charts.standard_pictures(settings)[: charts.MOST_PICTURES]
 
 
 def chart(settings: pd.DataFrame, x: str, y: str, line: Sequence[str] = (), facet: Sequence[str] = (), where: str | None = None) -> Picture:

@@ -6,7 +6,6 @@ import argparse
 import gc
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,13 +105,12 @@ def _write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console
     """Charts and report.html."""
     from bench.analysis import charts, page, published
 
-    overlays = [partial(charts.Picture, *picture) for picture in published.overlays(settings)]
-    sketches: list[charts.Sketch] = [*overlays, *charts.standard_sketches(settings)]
-    drawn = sketches if every_chart else sketches[: charts.MOST_PICTURES]
+    pictures = [*published.overlays(settings), *charts.standard_pictures(settings)]
+    drawn = pictures if every_chart else pictures[: charts.MOST_PICTURES]
     with _writing(out):
-        files = charts.renew((sketch() for sketch in drawn), out / "charts")
+        files = charts.renew(drawn, out / "charts")
         html = page.write_page(jobs, settings, out / "report.html")
-    undrawn = len(sketches) - len(drawn)
+    undrawn = len(pictures) - len(drawn)
     _say_where([*files, html], out, console, *([f"{undrawn} more charts: python -m bench.report {out} --all"] if undrawn else []))
 
 

@@ -156,7 +156,7 @@ def test_lines_are_called_and_coloured_as_in_the_pictures(browser: Any, tmp_path
     configs = [json.dumps({**json.loads(row["config"]), "framework": {"compile": row["do_sample"]}}) for row in rows]
     folder = synthetic.write(tmp_path, [{**row, "config": config} for row, config in zip(rows, configs, strict=True)])
     settings = pool_rounds(read_jobs([folder]))
-    picture = next(sketch() for sketch in charts.standard_sketches(settings) if sketch().chart.name.startswith("throughput"))
+    picture = next(picture for picture in charts.standard_pictures(settings) if picture.chart.name == "throughput")
     with style.house_style():
         labels = [text for text in picture.figure().axes[0].texts if text.get_fontweight() == "bold"]
     browser.get(f"file://{page.write_page(read_jobs([folder]), settings, tmp_path / 'report.html')}")

@@ -41,11 +41,11 @@ def settings_of(tmp_path: Path, rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def drawable(tmp_path: Path, rows: list[dict[str, object]]) -> list[Picture]:
-    return [sketch() for sketch in charts.standard_sketches(settings_of(tmp_path, rows))]
+    return charts.standard_pictures(settings_of(tmp_path, rows))
 
 
 def pictures(tmp_path: Path, rows: list[dict[str, object]]) -> dict[str, Picture]:
-    return {picture.chart.name: picture for picture in drawable(tmp_path, rows)}
+    return {picture.name: picture for picture in drawable(tmp_path, rows)}
 
 
 def test_each_difference_gets_its_own_picture_or_line(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_each_difference_gets_its_own_picture_or_line(tmp_path: Path) -> None:
     ]
     throughput = found["throughput-LLaMA-7B-in128-out101"]
     assert throughput.chart.line == ("framework",)
-    assert throughput.chart.subtitle == "LLaMA-7B · 1xA100-80GB · bf16 · 128 prompt tokens · 101 output tokens"
+    assert throughput.chart.subtitle(throughput.frame) == "LLaMA-7B · 1xA100-80GB · bf16 · 128 prompt tokens · 101 output tokens"
 
 
 def test_engines_that_cannot_run_here_take_no_line_from_those_that_can(tmp_path: Path) -> None:
@@ -102,10 +102,7 @@ def test_where_bars_are_horizontal_the_spread_of_throughput_takes_no_room(tmp_pa
         for row in rows
     ]
     steady, disturbed = (
-        next(picture for picture in drawable(tmp_path / name, found) if picture.chart.name.startswith("throughput"))
-        .figure()
-        .axes[0]
-        .get_ylim()
+        next(picture for picture in drawable(tmp_path / name, found) if picture.name.startswith("throughput")).figure().axes[0].get_ylim()
         for name, found in (("steady", rows), ("burst", burst))
     )
     assert disturbed == pytest.approx(steady, rel=0.1)
@@ -142,7 +139,7 @@ def test_odd_tables_are_drawn_without_a_warning(tmp_path: Path, grid: dict[str, 
     rows = synthetic.sweep(repeats=1, **grid)
     found = drawable(tmp_path, rows)
     assert charts.save(found, tmp_path / "charts")
-    assert len({picture.chart.name for picture in found}) == len(found)
+    assert len({picture.name for picture in found}) == len(found)
 
 
 def test_a_rerun_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -181,6 +178,18 @@ def test_names_stand_at_their_lines_or_in_the_key_where_they_would_get_lost(tmp_
     key = [text.get_text() for text in figure.legends[0].get_texts()]
     assert [name for name in key if name in machines] == (machines if in_key else [])
     assert at_lines == ([] if in_key else machines)
+
+
+def test_a_key_of_many_long_names_makes_the_picture_higher_and_leaves_room_for_the_panels(tmp_path: Path) -> None:
+    machines = [f"1x machine number {i} of the second rack on the left, with a GPU" for i in range(24)]
+    settings = settings_of(tmp_path, synthetic.sweep(hardware=machines, framework=["hf", "pace"], output_tokens=[11]))
+    picture = charts.own_picture(settings, "batch_size", "latency_s", facet=["framework"])
+    picture.save(tmp_path)
+    figure = picture.figure()
+    figure.draw_without_rendering()
+    assert len(figure.legends[0].get_texts()) == 25
+    assert all(ax.get_window_extent().height > 0.25 * figure.bbox.height for ax in figure.axes)
+    assert figure.axes[0].get_window_extent().y1 < figure.legends[0].get_window_extent().y0
 
 
 @pytest.mark.parametrize(("x", "facet"), [("batch_size", []), ("hardware", []), ("batch_size", ["hardware"]), ("latency_s", ["hardware"])])

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 # Read here on their own, so that a mistake of bench.analysis.published cannot hide itself.
 POINTS = pd.read_csv(published.FOLDER / "published.csv")
 CHARTS = pd.read_csv(published.FOLDER / "charts.csv").sort_values("series_order", kind="stable")
-PICTURES = {picture.chart.name: picture for picture in published.published_pictures()}
+PICTURES = {picture.name: picture for picture in published.published_pictures()}
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from bench import compare, convert, report, sweep
-from bench.analysis.charts import save, standard_sketches
+from bench.analysis.charts import save, standard_pictures
 from bench.analysis.page import write_page
 from bench.analysis.settings import pool_rounds, read_jobs
 from bench.errors import BenchError, InvalidSetting
@@ -165,11 +165,10 @@ def test_hostile_rows_are_inert_in_a_terminal_and_a_page_and_their_pictures_stay
     assert (tags.count("script"), tags.count("img"), tags.count("a")) == (2, 0, 0)
     assert "default-src 'none'" in unescape(page)
     before = set(tmp_path.iterdir())
-    for sketch in standard_sketches(settings)[:: len(EVIL)]:
-        name = sketch().chart.name
-        assert re.fullmatch(r"[\w.-]{1,150}", name)
-        save([sketch()], folder / "charts")
-        assert "<img" not in (folder / "charts" / f"{name}.svg").read_text()
+    for picture in standard_pictures(settings)[:: len(EVIL)]:
+        assert re.fullmatch(r"[\w.-]{1,150}", picture.name)
+        save([picture], folder / "charts")
+        assert "<img" not in (folder / "charts" / f"{picture.name}.svg").read_text()
     assert set(tmp_path.iterdir()) == before
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from bench.analysis import draw, heatmap, style
 from bench.analysis.columns import GRID, column_of, is_described, is_quantity, names
 from bench.analysis.draw import Chart
-from bench.analysis.settings import facts, telling_apart, varying
+from bench.analysis.settings import telling_apart, varying
 from bench.errors import InvalidSetting, UnknownName
 from bench.results import Status
 
@@ -25,17 +24,31 @@ _MOST_LINES = 7  # more cannot be told apart
 _LISTING = ".drawn"
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Picture:
     """A chart and the settings that it shows; a notebook shows it by itself."""
 
     chart: Chart
-    frame: pd.DataFrame
+    settings: pd.DataFrame
     published: pd.DataFrame | None = None
+    part: pd.Series | None = None  # of the settings; a large sweep has hundreds of pictures, of which few are drawn
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        return self.settings if self.part is None else self.settings[self.part]
+
+    @property
+    def name(self) -> str:
+        """Of its files: latency-LLaMA-28M-hf-in128."""
+        single = [column for column in dict.fromkeys(self.chart.named_by) if self.frame[column].nunique(dropna=False) == 1]
+        values = [(column_of(column), self.frame[column].iloc[0]) for column in single]
+        slugs = [field.slug(value) for field, value in values if not pd.isna(value)]
+        return "-".join([self.chart.name, *(slug for slug in slugs if slug)])[:150]
 
     def figure(self) -> Figure:
         """Matplotlib's figure, to go on from."""
         with style.house_style():
-            return heatmap.draw(self.chart, self.frame) if self.chart.cells else draw.draw(*self)
+            return heatmap.draw(self.chart, self.frame) if self.chart.cells else draw.draw(self.chart, self.frame, self.published)
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write it as PNG and SVG."""
@@ -48,20 +61,16 @@ class Picture(NamedTuple):
         return png.getvalue()
 
 
-Sketch = Callable[[], Picture]
-"""A picture to be: a large sweep has hundreds, of which few are drawn."""
-
-
-def standard_sketches(settings: pd.DataFrame) -> list[Sketch]:
+def standard_pictures(settings: pd.DataFrame) -> list[Picture]:
     """The charts that a sweep deserves, the ones that most people want first."""
     series = tuple(telling_apart(settings))
-    in_turn = zip_longest(*(_sketches(chart, settings, series) for chart in _kinds(settings, series)))
-    return [sketch for sketches in in_turn for sketch in sketches if sketch is not None]
+    in_turn = zip_longest(*(_pictures(chart, settings, series) for chart in _kinds(settings, series)))
+    return [picture for pictures in in_turn for picture in pictures if picture is not None]
 
 
 def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """PNG and SVG of each."""
-    return style.save_all(((picture.chart.name, picture.figure()) for picture in pictures), folder)
+    return style.save_all(((picture.name, picture.figure()) for picture in pictures), folder)
 
 
 def renew(pictures: Iterable[Picture], folder: Path) -> list[Path]:
@@ -97,20 +106,13 @@ def _kinds(settings: pd.DataFrame, series: tuple[str, ...]) -> Iterator[Chart]:
         yield Chart("heatmap", title, "input_tokens", "output_tok_s", line=("batch_size",), cells=True)
 
 
-def _sketches(chart: Chart, settings: pd.DataFrame, series: Sequence[str]) -> list[Sketch]:
-    """A picture for each combination of what the chart itself does not show, where at least one setting was measured."""
-    told = {chart.x, chart.along, *chart.line, *chart.facet}
-    apart = [column for column in (*series, *GRID) if column not in told]
+def _pictures(chart: Chart, settings: pd.DataFrame, series: Sequence[str]) -> Iterator[Picture]:
+    """One for each combination of what the chart itself does not show, where at least one setting was measured."""
+    apart = [column for column in (*series, *GRID) if column not in chart.told]
+    chart = replace(chart, named_by=("model", "framework", *apart))
     part = settings.groupby(apart, dropna=False, sort=False).ngroup()
-    measured = part[settings["status"] == Status.ok]
-    return [partial(_picture, chart, settings, part == number, apart) for number in sorted(measured.unique())]
-
-
-def _picture(chart: Chart, settings: pd.DataFrame, shown: pd.Series, apart: Sequence[str]) -> Picture:
-    frame = settings[shown]
-    name = file_name(chart.name, frame, ["model", "framework", *apart])
-    subtitle = " · ".join(facts(frame, [chart.x, *chart.line, chart.along or ""]))
-    return Picture(replace(chart, name=name, subtitle=subtitle, footer=provenance(frame)), frame)
+    for number in sorted(part[settings["status"] == Status.ok].unique()):
+        yield Picture(chart, settings, part=part == number)
 
 
 def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ...]:
@@ -121,22 +123,6 @@ def _few_lines(settings: pd.DataFrame, series: tuple[str, ...]) -> tuple[str, ..
         if found.groupby([*lengths, *series[:count]], dropna=False).size().max() <= _MOST_LINES:
             return series[count:]
     return series[-1:] or ("output_tokens",)
-
-
-def file_name(kind: str, frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    """latency-LLaMA-28M-hf-in128: the columns that have one value in this frame."""
-    single = [column for column in dict.fromkeys(columns) if frame[column].nunique(dropna=False) == 1]
-    values = [(column_of(column), frame[column].iloc[0]) for column in single]
-    slugs = [field.slug(value) for field, value in values if not pd.isna(value)]
-    return "-".join([kind, *(slug for slug in slugs if slug)])[:150]
-
-
-def provenance(frame: pd.DataFrame) -> str:
-    """Where the numbers come from: the sweep, its day, the weights, the versions, the host."""
-    days = frame["started_at"].dt.strftime("%Y-%m-%d")
-    known = {column: sorted(map(str, frame[column].dropna().unique())) for column in ("sweep", "weights", "torch", "transformers", "host")}
-    sweep, *others = [column_of(column).phrase.format(", ".join(values)) for column, values in known.items() if values]
-    return " · ".join([sweep, " to ".join(dict.fromkeys([days.min(), days.max()])), *others])
 
 
 def own_picture(
@@ -159,17 +145,15 @@ def own_picture(
     line = line or [column for column in varying(frame) if column not in (x, *facet, along)]
     _refuse_overlap(frame, line, [along or x, *line, *facet])
     apart = [*line, *facet]
-    held = facts(frame, [x, y, *apart, along or ""]) + ([f"where {where}"] if where else [])
     chart = Chart(
         name="-".join(["custom", y, "over", x, *(["by"] if apart else []), *apart])[:120],
         title=f"{names([y], start=True)} against {names([x])}{f', by {names(facet)}' if facet else ''}",
-        subtitle=" · ".join(held),
-        footer=provenance(frame),
         x=x,
         y=y,
         line=tuple(line),
         facet=tuple(facet),
         along=along,
+        also=f"where {where}" if where else "",
     )
     return Picture(chart, frame)
 

@@ -18,7 +18,7 @@ from bench.analysis import layers, sampling, scales, style
 from bench.analysis.columns import GRID, column_of
 from bench.analysis.layers import Styles
 from bench.analysis.scales import Scale
-from bench.analysis.settings import OUT_OF_MEMORY, interval_in_words, pooled_in_words
+from bench.analysis.settings import OUT_OF_MEMORY, facts, interval_in_words, pooled_in_words, provenance
 from bench.results import Status
 
 # Columns that decide how a point is drawn, and what the key says.
@@ -29,12 +29,10 @@ _TOLD = ("status", "framework", "noisy", "source", "sampling_error", "repeats", 
 class Chart:
     """One question to a table of settings."""
 
-    name: str  # of its files
+    name: str  # of its files, or how it begins
     title: str
     x: str
     y: str
-    subtitle: str = ""
-    footer: str = ""
     line: tuple[str, ...] = ()  # a line per combination of these
     facet: tuple[str, ...] = ()  # a panel per value of one column, or of two: rows and columns
     cells: bool = False  # a heat map, which heatmap.py draws
@@ -44,6 +42,18 @@ class Chart:
     styles: Styles | None = None  # default: the house's
     source: str | None = None  # of the solid lines; default: measured, with the number of repeats
     reference: str | None = None  # of the hollow ones
+    also: str = ""  # said beside what all points have in common
+    footer: str = ""  # default: the provenance of the points
+    named_by: tuple[str, ...] = ()  # columns whose value ends the name of the files, where all points have the same
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The columns that the chart itself shows."""
+        return tuple(filter(None, (self.x, self.y, self.along, *self.line, *self.facet)))
+
+    def subtitle(self, frame: pd.DataFrame) -> str:
+        """What all points have in common."""
+        return " · ".join(filter(None, [*facts(frame, self.told), self.also]))
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ def draw(chart: Chart, frame: pd.DataFrame, references: pd.DataFrame | None = No
     _name_panels(panels, chart, captions[0])
     named = not chart.facet and style.put_end_labels(ax, list(_end_labels(chart, parts)))
     key = [*([] if named else layers.line_key(parts.styles)), *_key(chart, parts)]
-    style.put_texts(figure, chart.title, chart.subtitle, chart.footer, key, captions[1])
+    style.put_texts(figure, chart.title, chart.subtitle(frame), chart.footer or provenance(frame), key, captions[1])
     return figure
 
 

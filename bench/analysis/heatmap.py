@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from bench.analysis import scales, style
 from bench.analysis.columns import column_of
 from bench.analysis.draw import Chart
-from bench.analysis.settings import OUT_OF_MEMORY, pooled_in_words
+from bench.analysis.settings import OUT_OF_MEMORY, pooled_in_words, provenance
 from bench.results import Status
 
 
@@ -43,6 +43,6 @@ def draw(chart: Chart, frame: pd.DataFrame) -> Figure:
     ax.tick_params(length=0, rotation=0)
     ax.grid(False)
     ax.set(xlabel=across.caption, ylabel="")
-    subtitle = f"{chart.subtitle} · {column.caption.rpartition(', ')[2]}, {pooled_in_words(ok, chart.y)}"
-    style.put_texts(figure, chart.title, subtitle, f"{chart.footer} · framed: the highest", caption=down.caption)
+    subtitle = f"{chart.subtitle(frame)} · {column.caption.rpartition(', ')[2]}, {pooled_in_words(ok, chart.y)}"
+    style.put_texts(figure, chart.title, subtitle, f"{provenance(frame)} · framed: the highest", caption=down.caption)
     return figure

@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.analysis import scales, style
-from bench.analysis.charts import provenance
 from bench.analysis.columns import GRID
 from bench.analysis.draw import line_names
-from bench.analysis.settings import facts, telling_apart
+from bench.analysis.settings import facts, provenance, telling_apart
 from bench.cells import json_value
 from bench.results import Status
 from bench.units import format_count, format_seconds

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.charts import Picture, provenance
+from bench.analysis.charts import Picture
 from bench.analysis.columns import GRID, column_of
 from bench.analysis.draw import Chart
 from bench.analysis.scales import Scale
-from bench.analysis.settings import facts, pooled_in_words, telling_apart
+from bench.analysis.settings import facts, pooled_in_words, provenance, telling_apart
 from bench.analysis.style import DASHES, LineStyle, ordered_styles, unordered_styles
 from bench.results import Status
 
@@ -62,7 +62,6 @@ def published_pictures() -> Iterator[Picture]:
         chart = Chart(
             name=sweep,
             title=title,
-            subtitle=" · ".join(facts(points, [line, x, y])),
             footer=f"{SOURCE}, read from its SVG files",
             x=x,
             y=y,
@@ -84,7 +83,6 @@ def overlays(settings: pd.DataFrame) -> Iterator[Picture]:
         chart = Chart(
             name=f"{sweep}-over-published",
             title=f"{title}, measured and published",
-            subtitle=" · ".join(facts(measured, [*line, x, y, "batch_size"])),
             footer=f"published: {SOURCE}\nmeasured: {provenance(measured)}",
             x=x,
             y=y,

@@ -126,6 +126,14 @@ def interval_in_words(frame: pd.DataFrame) -> str:
     return " or ".join(kinds)
 
 
+def provenance(frame: pd.DataFrame) -> str:
+    """Where the numbers come from: the sweep, its day, the weights, the versions, the host."""
+    days = frame["started_at"].dt.strftime("%Y-%m-%d")
+    known = {column: sorted(map(str, frame[column].dropna().unique())) for column in ("sweep", "weights", "torch", "transformers", "host")}
+    sweep, *others = [column_of(column).phrase.format(", ".join(values)) for column, values in known.items() if values]
+    return " · ".join([sweep, " to ".join(dict.fromkeys([days.min(), days.max()])), *others])
+
+
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """A config, flat: ("framework.kv_cache", "BMC")."""
     for key, value in values.items():

@@ -40,6 +40,7 @@ HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no l
 
 _LOOK = Path(__file__).with_name("house.mplstyle")
 _LEFT = 0.03  # of the texts, in the figure
+_LEAST = 0.4  # of its height, for the panels
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def save_all(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
 def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Sequence[Artist] = (), caption: str = "") -> None:
     """Under each other the title, what all points share, the key to the marks and the name of the vertical axis; below, the footer.
 
-    The panels get what is left.
+    The panels get what is left; where that is little, the picture gets higher.
     """
     point = 1 / (72 * figure.get_figheight())
     top = _put_text(figure, 1 - 13 * point, title, va="top", fontsize=15, fontweight="bold") - 8 * point
@@ -134,6 +135,12 @@ def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Seque
     top = _put_text(figure, top, caption, va="top", fontsize=10, color=MUTED) - 2 * point
     foot = 6 * point
     bottom = 2 * foot - _put_text(figure, foot, footer, va="bottom", fontsize=8.2, color=MUTED) + 4 * point
+    if top - bottom < _LEAST - 0.01:
+        figure.set_figheight(figure.get_figheight() * (1 - top + bottom) / (1 - _LEAST))
+        for artist in (*figure.texts, *figure.legends):
+            artist.remove()
+        put_texts(figure, title, subtitle, footer, key, caption)
+        return
     figure.set_layout_engine("constrained", rect=(_LEFT - 0.01, bottom, 1 - _LEFT, top - bottom))
 
 
