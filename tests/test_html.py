@@ -109,7 +109,11 @@ def text(browser: Any, element: str) -> str:
 
 
 def choose(browser: Any, name: str, value: str) -> None:
-    script = "const s = document.getElementsByName(arguments[0])[0]; s.value = arguments[1]; s.dispatchEvent(new Event('change'))"
+    script = """
+        const select = document.getElementsByName(arguments[0])[0];
+        select.value = arguments[1];
+        select.dispatchEvent(new Event('input', { bubbles: true }));
+    """
     browser.execute_script(script, name, value)
 
 
@@ -128,19 +132,32 @@ def test_filters_apply_to_charts_and_table_and_are_remembered(browser: Any, tmp_
     assert browser.execute_script("return document.querySelectorAll('#throughput .line').length") == 3
 
 
-def choose_axis(browser: Any, value: str) -> None:
-    script = "const s = document.getElementById('against'); s.value = arguments[0]; s.dispatchEvent(new Event('change'))"
-    browser.execute_script(script, value)
-
-
 def test_the_chosen_axis_is_shown_whole_and_its_filter_comes_back(browser: Any, tmp_path: Path) -> None:
     browser.get(f"file://{page_of(tmp_path, synthetic.sweep())}")
     assert text(browser, "count") == "4 of 12 settings shown."
-    choose_axis(browser, "output_tokens")
+    choose(browser, "x", "output_tokens")
     assert browser.execute_script("return document.querySelectorAll('#latency .line').length") == 4
     assert browser.execute_script("return document.getElementsByName('output_tokens')[0].value") == ""
-    choose_axis(browser, "batch_size")
+    choose(browser, "x", "batch_size")
     assert text(browser, "count") == "4 of 12 settings shown."
+
+
+def test_the_address_brings_back_what_was_chosen_and_cannot_ask_for_more(browser: Any, tmp_path: Path) -> None:
+    file = page_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
+    browser.get(f"file://{file}")
+    choose(browser, "framework", "pace")
+    choose(browser, "output_tokens", "11")
+    choose(browser, "unit", "0.001")
+    browser.find_element("id", "limit").send_keys("400")
+    asked, answered = browser.current_url, text(browser, "answer")
+    assert answered.startswith("Best: batch ")
+    browser.get("about:blank")
+    browser.get(f"{asked}&constructor=1&framework=nobody&x=latency_s")
+    assert browser.get_log("browser") == []
+    assert (text(browser, "answer"), text(browser, "count")) == (answered, "4 of 24 settings shown.")
+    assert browser.execute_script("return [...document.querySelectorAll('#controls select')].map((s) => s.name)") == [
+        *("framework", "output_tokens")
+    ]
 
 
 def test_a_filter_from_the_address_has_its_control(browser: Any, tmp_path: Path) -> None:

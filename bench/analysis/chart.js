@@ -132,8 +132,8 @@ function drawAxes({ svg, xKey, yKey, measured, x, y, right, top, bottom }, xTick
 }
 
 function drawLimit({ svg, x, right, top, bottom }) {
-  if (!state.limit || state.limit >= x.high) return;
-  const at = x(Math.max(state.limit, x.low));
+  if (!limit() || limit() >= x.high) return;
+  const at = x(Math.max(limit(), x.low));
   make("rect", { x: at, y: top, width: right - at, height: bottom - top, class: "beyond" }, svg);
   make("line", { x1: at, x2: at, y1: top, y2: bottom, class: "limit" }, svg);
   make("text", { x: at + 5, y: bottom - 8 }, svg, "over the limit");

@@ -7,7 +7,10 @@ const words = {}; // words[column].get(value): as it is written, and said in a s
 for (const key in about) words[key] = new Map((page.words[key] ?? []).map(([v, ...words]) => [v, words]));
 const rows = [...table.tBodies[0].rows].map(read);
 const published = page.published.map((row) => ({ ...row, ok: true }));
-const state = { filters: {}, limit: null, x: "batch_size", sort: null, up: true, pinned: null };
+const LENGTHS = ["input_tokens", "output_tokens"];
+const controls = $("controls"), filters = () => [...controls.querySelectorAll("select")];
+const limit = () => Math.max($("limit").value * $("unit").value, 0); // in seconds; 0: none
+const state = { sort: null, up: true, pinned: null };
 
 function read(tr, i) {
   const row = { tr, ...page.fixed };
@@ -29,11 +32,10 @@ const varying = (keys, from = rows) => keys.filter((key) => distinct(key, from).
 const byKey = (some, key) => [...some].sort((a, b) => a[key] - b[key]);
 const has = (among, key, v) => among.some((row) => String(row[key]) === v);
 
-// A chart along an axis shows all of it. What nobody published (a framework of today) takes no published curve away.
+// What nobody published (a framework of today) takes no published curve away.
 function chosen(among) {
-  const acts = ([key, v]) => v !== "" && key !== state.x && has(among, key, v);
-  const acting = Object.entries(state.filters).filter(acts);
-  return among.filter((row) => acting.every(([key, v]) => String(row[key]) === v));
+  const acting = filters().filter(({ name, value }) => value && has(among, name, value));
+  return among.filter((row) => acting.every(({ name, value }) => String(row[name]) === value));
 }
 
 function make(name, attributes, parent, text) {
@@ -48,59 +50,51 @@ function make(name, attributes, parent, text) {
   return element;
 }
 
-// Filters: every one that acts has its control
+// The form is what was chosen: every filter that acts has its control there, and the address remembers it
+
+function makeControls() {
+  const asked = [...new URLSearchParams(location.hash.slice(1))], axes = varying(page.grid);
+  const keys = [...varying([...page.series, ...LENGTHS]), ...asked.map(([key]) => key)];
+  for (const key of new Set(keys.filter((key) => Object.hasOwn(about, key)))) {
+    const select = make("select", { name: key }, make("label", {}, controls, `${about[key].word} `));
+    make("option", { value: "" }, select, "all");
+    for (const value of distinct(key)) make("option", { value }, select, show(key, value));
+    if (LENGTHS.includes(key)) select.value = longest(key);
+  }
+  for (const key of axes.length ? axes : ["batch_size"]) make("option", { value: key }, $("against"), about[key].word);
+  if (axes.includes("batch_size")) $("against").value = "batch_size";
+  for (const [key, value] of asked) {
+    const field = controls.elements.namedItem(key), options = field?.options;
+    if (options ? [...options].some((option) => option.value === value) : field) field.value = value;
+  }
+  document.oninput = draw;
+  controls.onsubmit = (event) => event.preventDefault();
+}
 
 // Curves of different lengths differ by what was asked, so the page opens on one pair of lengths: the longest that
 // most settings reached.
-function startState() {
-  const axes = varying(page.grid);
-  for (const key of varying(["input_tokens", "output_tokens"])) {
-    const sizes = distinct(key).map((value) => [rows.filter((r) => r.ok && r[key] === value).length, value]);
-    const enough = Math.max(...sizes.map(([size]) => size)) / 2;
-    state.filters[key] = String(sizes.findLast(([size]) => size >= enough)[1]);
-  }
-  if (!axes.includes(state.x)) state.x = axes[0] ?? "batch_size";
-  for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
-    if (key === "limit") state.limit = Number(value) > 0 ? Number(value) : null;
-    else if (key === "x") state.x = axes.includes(value) ? value : state.x;
-    else if (key in about && (value === "" || has(rows, key, value))) state.filters[key] = value;
-  }
+function longest(key) {
+  const sizes = distinct(key).map((value) => [rows.filter((r) => r.ok && r[key] === value).length, value]);
+  const enough = Math.max(...sizes.map(([size]) => size)) / 2;
+  return sizes.findLast(([size]) => size >= enough)[1];
 }
 
-function makeControls() {
-  const keys = varying([...page.series, "input_tokens", "output_tokens"]);
-  for (const key of new Set([...keys, ...Object.keys(state.filters)])) {
-    const select = make("select", { name: key }, make("label", {}, $("controls"), `${about[key].word} `));
-    make("option", { value: "" }, select, "all");
-    for (const value of distinct(key)) make("option", { value }, select, show(key, value));
-    select.onchange = () => { state.filters[key] = select.value; draw(); };
-  }
-  $("controls").onsubmit = (event) => event.preventDefault();
-  const axes = varying(page.grid);
-  for (const key of axes.length ? axes : [state.x]) make("option", { value: key }, $("against"), about[key].word);
-  $("against").value = state.x;
-  $("against").onchange = () => { state.x = $("against").value; draw(); };
-  $("limit").value = state.limit ?? "";
-  $("limit").oninput = $("unit").onchange = () => {
-    const limit = Number($("limit").value) * Number($("unit").value);
-    state.limit = limit > 0 ? limit : null;
-    draw();
-  };
-}
-
+// A chart along an axis shows all of it: until another is chosen, its filter waits.
 function remember() {
-  for (const select of $("controls").querySelectorAll("select")) {
-    select.disabled = select.name === state.x;
-    select.value = select.disabled ? "" : state.filters[select.name] ?? "";
+  for (const select of filters()) {
+    const waits = select.name === $("against").value;
+    if (waits && !select.disabled) select.dataset.kept = select.value;
+    if (waits !== select.disabled) select.value = waits ? "" : select.dataset.kept;
+    select.disabled = waits;
   }
-  const pairs = new URLSearchParams({ ...state.filters, x: state.x, ...(state.limit && { limit: state.limit }) });
+  const pairs = new URLSearchParams(new FormData(controls));
   try { history.replaceState(null, "", `#${pairs}`); } catch { /* some viewers forbid it; nothing depends on it */ }
 }
 
 // The best setting under a latency limit
 
 function findBest(shown) {
-  const within = (r) => r.ok && state.limit && r.latency_s <= state.limit;
+  const within = (r) => r.ok && r.latency_s <= limit();
   const best = linesOf(shown, "batch_size")
     .map(({ name, rows: some }) => ({ name, row: byKey(some.filter(within), "output_tok_s").at(-1) }))
     .filter(({ row }) => row).sort((a, b) => b.row.output_tok_s - a.row.output_tok_s);
@@ -116,7 +110,7 @@ function findBest(shown) {
 }
 
 function answer(best, fastest) {
-  if (!state.limit) return "Type a limit to see the highest throughput that keeps it, and its batch size.";
+  if (!limit()) return "Type a limit to see the highest throughput that keeps it, and its batch size.";
   if (!fastest) return "Nothing was measured for this choice.";
   if (!best) return `Nothing shown is that fast: the fastest takes ${show("latency_s", fastest.latency_s)}.`;
   const { name, row } = best, told = (key) => show(key, row[key]);
@@ -211,23 +205,22 @@ function watch(svg, marks) {
 }
 
 function draw() {
+  remember();
   const shown = chosen(rows), kept = new Set(shown), lost = shown.filter((r) => r.missing).length;
   drawCharts($("throughput").clientWidth || 1112);
   findBest(shown);
   for (const row of rows) row.tr.hidden = !kept.has(row);
   $("count").textContent = `${shown.length} of ${rows.length} settings shown.`;
   $("lost").textContent = lost ? `${lost} settings ran out of memory.` : "";
-  remember();
 }
 
 function drawCharts(width) {
   const shown = chosen(rows), theirs = chosen(published);
   drawChart({ box: "throughput", x: "latency_s", y: "output_tok_s", along: "batch_size" }, shown, theirs, width);
-  drawChart({ box: "latency", x: state.x, y: "latency_s", along: state.x }, shown, theirs, width);
+  drawChart({ box: "latency", x: $("against").value, y: "latency_s", along: $("against").value }, shown, theirs, width);
 }
 
 for (const element of document.querySelectorAll(".scripted")) element.hidden = false;
-startState();
 makeControls();
 makeTable();
 onresize = onafterprint = draw;
