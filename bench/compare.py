@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import InvalidSetting, one_message
-from bench.files import refuse_links
+from bench.files import drawing_into
 
 _ABOUT = """\
 Compares the latency of two sweeps point by point, or with --by the parts of
@@ -52,14 +52,8 @@ def run(options: argparse.Namespace) -> int:
         reports.append(show.as_json(matching, found))
         if not options.json:
             show.print_comparison(matching, found, console)
-            folder = options.out or options.folders[-1] / "charts"
-            try:
-                if not options.out:
-                    refuse_links(options.folders[-1], ["charts"])
-                [chart, _] = show.draw(matching, found, folder)
-            except OSError as error:
-                problem = f"cannot be written ({error.strerror}); name a folder that you may write to"
-                raise InvalidSetting("--out", folder, problem) from error
+            with drawing_into(options.out or options.folders[-1]):
+                [chart, _] = show.draw(matching, found, options.out or options.folders[-1] / "charts")
             console.print(str(chart), highlight=False, markup=False, soft_wrap=True)
     if options.json:
         print(json.dumps(reports if options.by else reports[0], indent=2))

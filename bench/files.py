@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import InvalidSetting
@@ -20,6 +21,16 @@ def refuse_links(folder: Path, names: Sequence[str] = _OURS) -> None:
     for path in _leading_elsewhere(folder, names):
         problem = "is a link, a pipe or a device, which leads elsewhere; remove it, or name another folder"
         raise InvalidSetting("output_dir", path, problem)
+
+
+@contextmanager
+def drawing_into(out: Path) -> Iterator[None]:
+    """Charts and a page. Raises InvalidSetting where they cannot be written, or where their places lead elsewhere."""
+    try:
+        refuse_links(out, ["charts", "report.html"])
+        yield
+    except OSError as error:
+        raise InvalidSetting("--out", out, f"cannot be written ({error.strerror}); name a folder that you may write to") from error
 
 
 def _leading_elsewhere(folder: Path | str, names: Container[str] | None = None) -> Iterator[str]:

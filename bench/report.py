@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import InvalidSetting, NothingMeasured, one_message
-from bench.files import refuse_links
+from bench.errors import NothingMeasured, one_message
+from bench.files import drawing_into
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def show(folder: Path, console: Console, points: Collection[str] | None = None) -> None:
     """The end of a sweep: the results in its folder, which of these points have none and why, the charts, and where everything is."""
     from bench.analysis.settings import pool_rounds, read_jobs
+    from bench.analysis.terminal import say
 
     jobs = read_jobs([folder])
     settings = pool_rounds(jobs)
     told = jobs if points is None else jobs[jobs["point_id"].isin(points) | (jobs["status"] == "ok")]
     _print_tables(told, settings if len(told) == len(jobs) else pool_rounds(told), console)
     if earlier := len(jobs) - len(told):
-        _say(console, f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why")
+        say(console, f"jobs of other commands without a result: {earlier}; python -m bench.report {folder} tells why")
     _write_report(jobs, settings, folder, console)
 
 
@@ -67,18 +67,18 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
     if options.format == "markdown":
         print(terminal.markdown(jobs, settings), end="")
         return
-    _say(console, *skipped)
+    terminal.say(console, *skipped)
     if options.x or options.y or options.line or options.facet or options.where:
         x, y = options.x or "batch_size", options.y or "latency_s"
         picture = charts.own_picture(settings, x, y, options.line, options.facet, options.where)
-        with _writing(out):
+        with drawing_into(out):
             _say_where(charts.save([picture], out / "charts"), out, console)
         return
     _print_tables(jobs, settings, console)
     if not (jobs["status"] == "ok").any():
         raise NothingMeasured(", ".join(map(str, options.folders)))
     if options.compare:
-        with _writing(out):
+        with drawing_into(out):
             _say_where(pace.save(jobs, out / "charts" / "compare"), out, console)
     _write_report(jobs, settings, out, console, every_chart=options.all)
 
@@ -86,7 +86,7 @@ def _report(options: argparse.Namespace, out: Path, console: Console) -> None:
 def _redraw_published(out: Path, console: Console) -> None:
     from bench.analysis import charts, published
 
-    with _writing(out):
+    with drawing_into(out):
         _say_where(charts.save(published.published_pictures(), out), out, console)
 
 
@@ -96,7 +96,7 @@ def _print_tables(jobs: pd.DataFrame, settings: pd.DataFrame, console: Console) 
 
     console.print()
     terminal.print_results(settings, console)
-    terminal.print_failures(jobs, console)
+    terminal.say(console, *terminal.failures(jobs))
     for sweep, measured in published.repeated(settings):
         terminal.print_ratios(measured, sweep, console)
 
@@ -107,32 +107,19 @@ def _write_report(jobs: pd.DataFrame, settings: pd.DataFrame, out: Path, console
 
     pictures = [*published.overlays(settings), *charts.standard_pictures(settings)]
     drawn = pictures if every_chart else pictures[: charts.MOST_PICTURES]
-    with _writing(out):
+    with drawing_into(out):
         files = charts.renew(drawn, out / "charts")
         html = page.write_page(jobs, settings, out / "report.html")
     undrawn = len(pictures) - len(drawn)
     _say_where([*files, html], out, console, *([f"{undrawn} more charts: python -m bench.report {out} --all"] if undrawn else []))
 
 
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        refuse_links(out, ["charts", "report.html"])
-        yield
-    except OSError as error:
-        raise InvalidSetting("--out", out, f"cannot be written ({error.strerror}); name a folder that you may write to") from error
-
-
 def _say_where(files: Sequence[Path], out: Path, console: Console, *also: str) -> None:
     from bench.analysis.charts import MOST_PICTURES
+    from bench.analysis.terminal import say
 
     pictures = [str(file) for file in files if file.suffix != ".svg"]
-    _say(console, "", *pictures[-MOST_PICTURES - 1 :], *also, f"everything is in {out}")
-
-
-def _say(console: Console, *lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    say(console, "", *pictures[-MOST_PICTURES - 1 :], *also, f"everything is in {out}")
 
 
 def _default_out(folders: Sequence[Path]) -> Path:

@@ -20,7 +20,7 @@ def printed(folder: Path, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
     jobs = read_jobs([folder])
     terminal.print_results(pool_rounds(jobs), console)
-    terminal.print_failures(jobs, console)
+    terminal.say(console, *terminal.failures(jobs))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -191,7 +191,6 @@ def _fill(panel: Panel, chart: Chart, parts: Parts, share: float) -> None:
     layers.draw_lines(ax, ok, chart.x, chart.y, parts.styles)
     if parts.published is not None:
         layers.draw_references(ax, panel.of(parts.published), chart.x, chart.y, parts.styles)
-    layers.draw_marks(ax, ok, chart.x, chart.y, parts.styles)
     if len(missing):
         caption = "OOM" if chart.facet else "out of\nmemory"
         layers.draw_missing(ax, missing, chart.x, chart.along, parts.styles, share, caption if panel.column == 0 else "")

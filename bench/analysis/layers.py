@@ -33,11 +33,20 @@ _MARKS: dict[str, dict[str, Any]] = {
 
 
 def draw_lines(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
-    """A line per value of `line`, in the order of the rows, its interval behind it."""
+    """A line per value of `line`, in the order of the rows, its interval behind it.
+
+    Hollow: points that were not measured step by step. Ringed: noisy ones.
+    """
     for name, points in _in_order(frame, styles).items():
         look = styles[name]
         _draw_interval(ax, points, x, y, color=look.color)
         ax.plot(points[x], points[y], color=look.color, ls=look.dash, marker=look.marker, **_POINT, zorder=3)
+        sampled = points[points["source"] == sampling.SAMPLED]
+        if len(sampled):
+            ax.scatter(sampled[x], sampled[y], s=30, marker=look.marker, fc="white", ec=look.color, lw=1.4, zorder=3.3)
+    noisy = frame[frame["noisy"].eq(True)]
+    if len(noisy):
+        ax.scatter(noisy[x], noisy[y], s=90, facecolors="none", edgecolors=MUTED, linewidths=0.8, zorder=3.5)
 
 
 def _in_order(frame: pd.DataFrame, styles: Styles) -> dict[str, pd.DataFrame]:
@@ -60,15 +69,6 @@ def draw_references(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Style
     """Published curves: hollow and dashed, so that nobody takes them for a measurement."""
     for name, points in _in_order(frame, styles).items():
         ax.plot(points[x], points[y], color=styles[name].color, zorder=2.8, **_HOLLOW)
-
-
-def draw_marks(ax: Axes, frame: pd.DataFrame, x: str, y: str, styles: Styles) -> None:
-    """Hollow, in the shape of their line: points that were not measured step by step. Ringed: noisy ones."""
-    for name, points in _in_order(frame[frame["source"] == sampling.SAMPLED], styles).items():
-        ax.scatter(points[x], points[y], s=30, marker=styles[name].marker, fc="white", ec=styles[name].color, lw=1.4, zorder=3.3)
-    noisy = frame[frame["noisy"].eq(True)]
-    if len(noisy):
-        ax.scatter(noisy[x], noisy[y], s=90, facecolors="none", edgecolors=MUTED, linewidths=0.8, zorder=3.5)
 
 
 def name_points(ax: Axes, frame: pd.DataFrame, x: str, y: str, along: str) -> None:

@@ -81,12 +81,8 @@ def _digest(*texts: str) -> str:
 
 
 def _columns(settings: pd.DataFrame) -> list[str]:
-    """Names first, numbers in the middle, words at the end, so that three rules align them all."""
-    series = telling_apart(settings)
-    texts = [column for column in series if not _numeric(settings[column])]
-    numbers = [column for column in series if column not in texts]
     measured = [column for column in _MEASURED if settings[column].notna().any()]
-    return [*texts, *numbers, *GRID, *measured, "status", "noise", *(["source"] if sampling.key_of_sampled(settings) else [])]
+    return [*telling_apart(settings), *GRID, *measured, "status", "noise", *(["source"] if sampling.key_of_sampled(settings) else [])]
 
 
 def _numeric(column: pd.Series) -> bool:
@@ -94,9 +90,8 @@ def _numeric(column: pd.Series) -> bool:
 
 
 def _alignment(settings: pd.DataFrame, columns: Sequence[str]) -> str:
-    first = next(i for i, column in enumerate(columns, 1) if _numeric(settings[column]))
-    cells = f":is(th, td):nth-child(n+{first}):nth-child(-n+{list(columns).index('status')})"
-    return f"#results {cells} {{ text-align: right; white-space: nowrap; }}\n"
+    numbers = ", ".join(f":nth-child({i})" for i, column in enumerate(columns, 1) if _numeric(settings[column]))
+    return f"#results :is(th, td):is({numbers}) {{ text-align: right; white-space: nowrap; }}\n"
 
 
 def _texts(values: pd.Series) -> list[str]:

@@ -57,18 +57,13 @@ def published_pictures() -> Iterator[Picture]:
     """The seven charts with the axes, series and order that they were published with."""
     for sweep, published_title in SWEEPS.items():
         points, series = points_of(sweep), _series().loc[[published_title]]
-        line = _line_column(points)
-        title, x, y = _FIGURES[points["figure"].iloc[0]]
-        chart = Chart(
-            name=sweep,
-            title=title,
+        chart = _chart(sweep, points)
+        chart = replace(
+            chart,
             footer=f"{SOURCE}, read from its SVG files",
-            x=x,
-            y=y,
-            line=(line,),
             x_scale=_scale(series.iloc[0], "x"),
             y_scale=_scale(series.iloc[0], "y"),
-            styles=_styles(series, points, line),
+            styles=_styles(series, points, chart.line[0]),
             source="published: means of 5 repeats",
         )
         yield Picture(chart, points)
@@ -78,19 +73,22 @@ def overlays(settings: pd.DataFrame) -> Iterator[Picture]:
     """For each sweep that repeats a published chart: what was measured, with the published curves hollow beside it."""
     for sweep, measured in repeated(settings):
         points = points_of(sweep)
-        title, x, y = _FIGURES[points["figure"].iloc[0]]
-        line = [_line_column(points), *(column for column in telling_apart(measured) if column != _line_column(points))]
-        chart = Chart(
-            name=f"{sweep}-over-published",
-            title=f"{title}, measured and published",
+        chart = _chart(f"{sweep}-over-published", points)
+        line = tuple(dict.fromkeys([*chart.line, *telling_apart(measured)]))
+        chart = replace(
+            chart,
+            title=f"{chart.title}, measured and published",
             footer=f"published: {SOURCE}\nmeasured: {provenance(measured)}",
-            x=x,
-            y=y,
-            line=tuple(line),
-            along="batch_size" if x == "latency_s" else None,
-            reference=f"published: {' · '.join(facts(points, [*line, x, y, *GRID]))}",
+            line=line,
+            along="batch_size" if chart.x == "latency_s" else None,
+            reference=f"published: {' · '.join(facts(points, [*line, *GRID]))}",
         )
         yield Picture(chart, measured, points.reindex(columns=[*points, *(column for column in line if column not in points)]))
+
+
+def _chart(name: str, points: pd.DataFrame) -> Chart:
+    """The question of a published chart."""
+    return Chart(name, *_FIGURES[points["figure"].iloc[0]], line=(_line_column(points),))
 
 
 def repeated(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

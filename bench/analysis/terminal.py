@@ -46,9 +46,8 @@ def print_results(settings: pd.DataFrame, console: Console) -> None:
         return
     console.print(_fitting(text, " · ".join(facts(settings)), console))
     if hidden := (settings["status"] == Status.ok).sum() - len(text):
-        console.print(f"... and {hidden} more settings", highlight=False)
-    for line in _noise(settings):
-        console.print(line, highlight=False, markup=False)
+        say(console, f"... and {hidden} more settings")
+    say(console, *_noise(settings))
 
 
 def print_ratios(measured: pd.DataFrame, sweep: str, console: Console) -> None:
@@ -69,8 +68,9 @@ def ratios_table(measured: pd.DataFrame, sweep: str) -> pd.DataFrame:
     return text.assign(ratio=pairs["ratio"].map("{:.3g}".format))
 
 
-def print_failures(jobs: pd.DataFrame, console: Console) -> None:
-    for line in failures(jobs):
+def say(console: Console, *lines: str) -> None:
+    """As they are: no name is markup, and the terminal breaks what is too long."""
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
