@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.analysis import published
 from bench.analysis.columns import GRID, column_of
-from bench.analysis.settings import facts, telling_apart
+from bench.analysis.settings import facts, telling_apart, varying
 from bench.results import Status
 from bench.units import format_seconds
 
@@ -26,7 +26,7 @@ _DROPPED_FIRST = ("predicted_bytes", "peak_host_bytes", "peak_device_bytes", "tp
 def results_table(settings: pd.DataFrame, most: int | None = None) -> pd.DataFrame:
     """What was measured, as text: what tells the settings apart, then the figures. The first `most` lines of it."""
     ok = settings[settings["status"] == Status.ok]
-    keys = [*telling_apart(settings), *(column for column in GRID if settings[column].nunique() > 1)]
+    keys = varying(settings)
     memory = ["peak_device_bytes" if ok["peak_device_bytes"].notna().any() else "peak_host_bytes", "predicted_bytes"]
     known = [column for column in ("ttft_s", "tpot_s", "output_tok_s", *memory) if ok[column].notna().any()]
     shown, several = [*keys, "latency_s", *known], (ok["repeats"] > 1).any()
@@ -89,7 +89,7 @@ def markdown(jobs: pd.DataFrame, settings: pd.DataFrame) -> str:
     text = results_table(settings)
     parts = [f"**{_escaped(' · '.join(facts(settings)))}**"]
     if len(text):
-        parts.append(_as_markdown(text.rename(columns=_head)))
+        parts.append(_as_markdown(text.rename(columns=lambda name: column_of(name).head)))
     for sweep, measured in published.repeated(settings):
         parts += [f"**measured over published: {sweep}**", _as_markdown(ratios_table(measured, sweep))]
         parts += ["like for like only where these agree:", _as_markdown(published.fidelity(measured, sweep))]
@@ -115,14 +115,10 @@ def _as_rich(text: pd.DataFrame, title: str) -> Table:
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in map(str, text):
         numeric = column in (*GRID, *_NUMERIC) or column.endswith(("_s", "_range", "_bytes"))
-        table.add_column(Text(_head(column)), justify="right" if numeric else "left", header_style="bold", overflow="fold")
+        table.add_column(Text(column_of(column).head), justify="right" if numeric else "left", header_style="bold", overflow="fold")
     for row in text.itertuples(index=False):
         table.add_row(*map(Text, row))  # no name is markup
     return table
-
-
-def _head(column: str) -> str:
-    return "min to max" if column == "latency_range" else column_of(column).head
 
 
 def _noise(settings: pd.DataFrame) -> list[str]:

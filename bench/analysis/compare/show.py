@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from bench.analysis.columns import column_of
@@ -46,7 +46,7 @@ _REMARKS = {
 
 def print_comparison(matching: Matching, found: Comparison, console: Console) -> None:
     if hosts := _hosts(matching):
-        table = _table("hosts", Text(""), Text(matching.base), Text(matching.new), "new / base")
+        table = _table("hosts", "", Column(Text(matching.base)), Column(Text(matching.new)), "new / base")
         for name, told in hosts.items():
             table.add_row(name, *(Text(side[:60]) for side in told))
         for name, rates in matching.ceilings.items():
@@ -54,10 +54,9 @@ def print_comparison(matching: Matching, found: Comparison, console: Console) ->
             shown = [f"{rate / 1e9:,.1f} {unit}" if rate else "not measured" for rate in rates]
             table.add_row(Text(f"{name}, ceiling"), *shown, f"{rates[1] / rates[0]:.2f}" if rates[0] and rates[1] else "")
         console.print(table, "")
-    table = _table(f"{matching.new} against {matching.base}: latency of the whole batch", "point")
-    for name in ("base", "new", "change", "interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("base", "new", "change", "interval")]
+    title = f"{matching.new} against {matching.base}: latency of the whole batch"
+    table = _table(title, "point", *numbers, Column("verdict", no_wrap=True))
     for label, change, pair in zip(labels(matching.points), found.points, matching.pairs, strict=True):
         table.add_row(Text(label), *(format_seconds(side.latency_s) for side in pair), *_cells(change))
     table.add_section()
@@ -144,11 +143,8 @@ def _reach(changes: Sequence[Change], smallest: float) -> float:
     return 1.15 * max(1.5 * smallest, 100 * typical, 100 * largest)
 
 
-def _table(title: str, *heads: str | Text) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for head in heads:
-        table.add_column(head)
-    return table
+def _table(title: str, *heads: str | Column) -> Table:
+    return Table(*heads, title=Text(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
 
 
 def _hosts(matching: Matching) -> dict[str, tuple[str, str]]:
