@@ -152,7 +152,7 @@ def test_the_address_brings_back_what_was_chosen_and_cannot_ask_for_more(browser
     asked, answered = browser.current_url, text(browser, "answer")
     assert answered.startswith("Best: batch ")
     browser.get("about:blank")
-    browser.get(f"{asked}&constructor=1&framework=nobody&x=latency_s")
+    browser.get(f"{asked}&constructor=1&model=nobody&framework=nobody&x=latency_s")
     assert browser.get_log("browser") == []
     assert (text(browser, "answer"), text(browser, "count")) == (answered, "4 of 24 settings shown.")
     assert browser.execute_script("return [...document.querySelectorAll('#controls select')].map((s) => s.name)") == [

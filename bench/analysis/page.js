@@ -54,8 +54,8 @@ function make(name, attributes, parent, text) {
 
 function makeControls() {
   const asked = [...new URLSearchParams(location.hash.slice(1))], axes = varying(page.grid);
-  const keys = [...varying([...page.series, ...LENGTHS]), ...asked.map(([key]) => key)];
-  for (const key of new Set(keys.filter((key) => Object.hasOwn(about, key)))) {
+  const acting = asked.filter(([key, value]) => Object.hasOwn(about, key) && has(rows, key, value));
+  for (const key of new Set([...varying([...page.series, ...LENGTHS]), ...acting.map(([key]) => key)])) {
     const select = make("select", { name: key }, make("label", {}, controls, `${about[key].word} `));
     make("option", { value: "" }, select, "all");
     for (const value of distinct(key)) make("option", { value }, select, show(key, value));
