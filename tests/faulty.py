@@ -43,6 +43,7 @@ class Fault(StrEnum):
     full_load = "full_load"  # fills its memory while loading, and then tries for ever to get more
     short = "short"  # returns a token less than asked
     kill_rank = "kill_rank"  # its second rank is killed
+    bad_alloc_rank = "bad_alloc_rank"  # its second rank ends as C++ does where nobody catches a failed allocation
     oom_rank = "oom_rank"  # its second rank alone runs out of memory
     kill_launcher = "kill_launcher"  # the launching process is killed
     terminate_launcher = "terminate_launcher"  # the launching process gets SIGTERM
@@ -54,7 +55,7 @@ class Fault(StrEnum):
 
 _NOT_DRAWN = (
     *(Fault.unsupported, Fault.unavailable, Fault.load_error, Fault.short, Fault.oom_rank, Fault.device_assert, Fault.shout, Fault.forge),
-    *(Fault.any, Fault.bad_alloc, Fault.full_load),
+    *(Fault.any, Fault.bad_alloc, Fault.bad_alloc_rank, Fault.full_load),
 )
 DRAWN = [fault for fault in Fault if fault not in _NOT_DRAWN]
 
@@ -106,8 +107,8 @@ class Faulty(fake.Fake):
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
         fault = self._fault_at(len(prompts))
         pids = self._ranks.call("pid") if self._ranks else []
-        if self._ranks and fault is Fault.oom_rank:
-            self._ranks.call("run_out_of_memory")
+        if self._ranks and fault in (Fault.oom_rank, Fault.bad_alloc_rank):
+            self._ranks.call("run_out_of_memory", fault is Fault.bad_alloc_rank)
         self._device_lost = self._device_lost or fault is Fault.sticky
         if self._device_lost:
             raise RuntimeError("CUDA error: an illegal memory access was encountered (pretend)")
@@ -187,8 +188,7 @@ def _strike(fault: Fault | None, batch_size: int, second_rank: int | None) -> No
         case Fault.kill:
             os.kill(os.getpid(), signal.SIGKILL)
         case Fault.bad_alloc:
-            print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
-            os.abort()
+            _end_as_cpp()
         case Fault.segfault:
             ctypes.string_at(0)
         case Fault.kill_rank if second_rank:
@@ -204,6 +204,11 @@ def _strike(fault: Fault | None, batch_size: int, second_rank: int | None) -> No
             resource.prlimit(launcher, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 
 
+def _end_as_cpp() -> None:
+    print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
+    os.abort()
+
+
 class _Rank:
     def __init__(self, rank: int) -> None:
         self.rank = rank
@@ -211,7 +216,9 @@ class _Rank:
     def pid(self) -> int:
         return os.getpid()
 
-    def run_out_of_memory(self) -> None:
+    def run_out_of_memory(self, in_cpp: bool) -> None:
+        if self.rank and in_cpp:
+            _end_as_cpp()
         if self.rank:
             raise MemoryError("does not fit (pretend)")
         time.sleep(1e6)  # the others wait for it inside a collective

@@ -97,9 +97,10 @@ def test_where_the_others_wait_for_a_rank_that_failed_its_error_is_the_last_word
 
 
 def test_the_point_gets_the_status_of_the_rank_that_failed_alone(tmp_path: Path) -> None:
-    """With an engine whose second rank is killed, raises or runs out of memory while rank 0 waits for it."""
+    """With an engine whose second rank is killed, raises, aborts in C++ or runs out of memory while rank 0 waits for it."""
     faults = (
         (Fault.kill_rank, Status.crashed, "^rank 1 died of SIGKILL; its output is in "),
+        (Fault.bad_alloc_rank, Status.oom, "^an allocation failed and ended rank 1; raise hardware.memory_limit_gb"),
         (Fault.oom_rank, Status.oom, r"^rank 1: MemoryError: does not fit \(pretend\)$"),
     )
     for fault, status, told in faults:

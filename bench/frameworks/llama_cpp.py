@@ -17,6 +17,7 @@ from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
+from bench.frameworks.failure import out_of_memory
 from bench.frameworks.llama_interface import LlamaBatch, listen, sampler
 from bench.frameworks.transformers import gguf_header, models, saved, to_gguf
 from bench.host import machine
@@ -105,7 +106,7 @@ class LlamaCpp:
             raise Unsupported(f"batch_size={run.batch_size}, but llama.cpp is built for at most {most} sequences; use a smaller batch")
         options = lib.llama_context_default_params()
         options.n_seq_max = run.batch_size
-        options.n_ctx = run.batch_size * -(-(run.input_tokens + run.output_tokens) // _CELLS) * _CELLS
+        options.n_ctx = run.batch_size * -(-run.total_tokens // _CELLS) * _CELLS
         options.n_batch = run.batch_size * run.total_tokens  # a window of steps may begin with a longer prompt than the point's own
         options.n_ubatch = min(self._settings.ubatch, options.n_batch)
         options.n_threads = options.n_threads_batch = threads
@@ -186,7 +187,7 @@ class LlamaCpp:
     def _refuse(self, problem: str, remedy: str = _INSTEAD) -> None:
         """Raise MemoryError or Unsupported, with what the library said last."""
         said = "; ".join(self._said) or "it does not say why"
-        if any(word in said for word in ("failed to allocate", "out of memory", "failed to create memory")):
+        if out_of_memory(said):
             raise MemoryError(f"{problem}: {said}")
         raise Unsupported(f"{problem}: {said}; {remedy}")
 

@@ -14,11 +14,11 @@ from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
+from bench.frameworks.failure import out_of_memory
 from bench.frameworks.transformers import models, saved
 from bench.roofline import ModelShape
 
 _PRECISIONS = {Dtype.fp32: "f32", Dtype.bf16: "bf16", Dtype.fp16: "f16"}
-_CAPABILITIES = {Dtype.fp32: "FP32", Dtype.bf16: "BF16", Dtype.fp16: "FP16"}
 _NO_LIMIT = 1 << 20  # tokens and sequences of a step: whatever the batch, every prompt is read in the first one
 _BYTES = {"int8": 1.0, "int4": 0.5}
 
@@ -71,7 +71,7 @@ class OpenVino:
         model = self._run.model
         if self._run.hardware.device is Device.cuda:
             raise Unsupported("hardware.device=cuda, but OpenVINO has no CUDA; use hardware=cpu")
-        if _CAPABILITIES[model.dtype] not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if model.dtype.upper() not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unsupported(f"model.dtype={model.dtype}, but OpenVINO does not compute in it on this CPU; use model.dtype=fp32")
         models.quiet()
         self._folder = self._exported()
@@ -121,7 +121,7 @@ class OpenVino:
         try:
             self._pipeline.step()
         except RuntimeError as error:
-            if "std::bad_alloc" in str(error):
+            if out_of_memory(str(error)):
                 raise MemoryError("OpenVINO cannot allocate what this batch needs; take a smaller one, or shorter prompts") from error
             raise
 
@@ -157,7 +157,7 @@ class OpenVino:
         try:
             return ContinuousBatchingPipeline(str(self._folder), scheduler, "CPU", self._properties)
         except RuntimeError as error:
-            if "Failed to allocate" in str(error):
+            if out_of_memory(str(error)):
                 raise MemoryError("OpenVINO cannot allocate what this model needs; raise hardware.memory_limit_gb") from error
             if "SDPAToPagedAttention" not in str(error):
                 raise

@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from bench.errors import Unsupported
 from bench.frameworks.calls import answer_calls
-from bench.frameworks.failure import REFUSALS, JobLost, of_death, oom_kills
+from bench.frameworks.failure import REFUSALS, JobLost, Witness
 from bench.host.processes import die_with_parent
 
 MakeEngine = Callable[[int], Any]
@@ -33,7 +34,7 @@ class Ranks:
         self._processes: dict[int, BaseProcess] = {}
         self._answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._ending = False
-        self._oom_kills = oom_kills()
+        self._witness = Witness(Path("/proc/self/fd/2"))  # the worker's log, to which they print, too
         for rank in range(1, count):
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(make_engine, rank, theirs, os.getpid()), name=f"rank {rank}", daemon=True)
@@ -99,7 +100,7 @@ class Ranks:
     def _ended(self, process: BaseProcess) -> None:
         if not self._ending:
             process.join()
-            self._give_up(of_death(process.name, process.exitcode or 0, self._oom_kills))
+            self._give_up(self._witness.of_death(process.name, process.exitcode or 0))
 
     def _give_up(self, lost: JobLost) -> None:
         """End this process, wherever its main thread is stuck; the other ranks die with it."""

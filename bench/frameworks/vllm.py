@@ -176,7 +176,7 @@ class Vllm:
 
     def _refuse_too_much(self, run: RunConfig) -> None:
         cache = self._config.cache_config
-        needed = run.batch_size * -(-(run.input_tokens + run.output_tokens) // cache.block_size)
+        needed = run.batch_size * -(-run.total_tokens // cache.block_size)
         if needed > (there := cache.num_gpu_blocks - 1):  # it keeps one for itself
             told = f"{needed} blocks of {cache.block_size} tokens do not fit the {there} of the KV cache"
             raise MemoryError(f"{told}; raise framework.kv_cache_gb, or take a smaller batch")

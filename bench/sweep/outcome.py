@@ -108,7 +108,7 @@ def _seen(run: RunConfig, seen: Measurement, ceilings: HostCeilings | None) -> R
         "marks": [*marks(seen.latencies_s), *routing_marks(seen), *draft_marks(run), *seen.remarks],
         "busiest_expert": seen.engine.get("busiest_expert"),
         "output_tok_s": tokens / latency_s,
-        "total_tok_s": run.batch_size * (run.input_tokens + run.output_tokens) / latency_s,
+        "total_tok_s": run.batch_size * run.total_tokens / latency_s,
         "peak_device_bytes": max((allocated for allocated, _ in seen.peak_device_bytes), default=None),
         "peak_allocated_bytes": [allocated for allocated, _ in seen.peak_device_bytes] or None,
         "peak_reserved_bytes": [reserved for _, reserved in seen.peak_device_bytes] or None,

@@ -15,7 +15,7 @@ from typing import Any
 from bench.config import Device, RunConfig
 from bench.frameworks import environments
 from bench.frameworks.channel import Channel, Forged
-from bench.frameworks.failure import JobLost, of_death, oom_kills
+from bench.frameworks.failure import JobLost, Witness
 from bench.host import machine
 from bench.host.devices import VISIBLE, Slot, devices_for
 from bench.host.monitors import Standstill
@@ -36,7 +36,7 @@ class ResidentWorker:
         self._channel, theirs = Channel.pair()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._said_before = output.tell()  # bytes in the log
+            self._witness = Witness(log)
             self._process = subprocess.Popen(
                 [environments.python_of(run.framework) or sys.executable, "-m", "bench.worker.child", str(theirs.fileno())],
                 env=_environment(run, slot),
@@ -47,7 +47,6 @@ class ResidentWorker:
                 start_new_session=True,  # Ctrl-C reaches the launching process alone; killpg takes an engine's children along
             )
         theirs.close()
-        self._oom_kills = oom_kills()
 
     @property
     def pid(self) -> int:
@@ -116,13 +115,7 @@ class ResidentWorker:
     def _lost(self) -> JobLost:
         """The worker died."""
         self._end(grace_s=0.2)  # a dying process may still be on its way out, and its own exit code tells more
-        return self._located(of_death("the worker", self._process.returncode, self._oom_kills, self._said()))
-
-    def _said(self) -> str:
-        try:
-            return self._log.read_bytes()[self._said_before :][-4096:].decode(errors="replace")
-        except OSError:  # the log was taken away
-            return ""
+        return self._located(self._witness.of_death("the worker", self._process.returncode))
 
     def _located(self, lost: JobLost) -> JobLost:
         return JobLost(lost.status, f"{lost}; its output is in {self._log}") if lost.status is Status.crashed else lost
