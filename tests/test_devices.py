@@ -151,3 +151,14 @@ def test_a_gpu_job_needs_one_cpu_and_the_others_may_be_busy(nvml: FakeNvml) -> N
 
 def test_the_description_travels_as_json(nvml: FakeNvml) -> None:
     assert json.loads(json.dumps(machine._here.__wrapped__().to_dict()))["driver"] == "580.65.06"
+
+
+@pytest.mark.parametrize("number", [0, 1])  # versions 2 and 1 of control groups
+def test_what_a_container_keeps_of_files_is_memory_that_is_left(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, limit, used, cached = machine._CGROUP_MEMORY[number]
+    for name, content in ((limit, "1000"), (used, "900"), ("memory.stat", f"anon 300\n{cached} 600\n")):
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(machine, "_CGROUP_MEMORY", [(tmp_path, limit, used, cached)])
+    assert machine.memory_left_bytes() == 700
+    (tmp_path / limit).write_text("max")
+    assert machine.memory_left_bytes() > 1000
