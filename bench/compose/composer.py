@@ -14,7 +14,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.compose.grid import fixed, line_of
+from bench.compose.grid import line_of, values_of
 from bench.compose.messages import unknown_setting
 from bench.config import PromptSource, RunConfig, Weights, require_path
 from bench.errors import InvalidSetting
@@ -61,14 +61,15 @@ class Composer:
     Where no choice is swept, the config of the whole sweep, with what was typed with one value, holds the choices of each point.
     """
 
-    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+    def __init__(self, loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) -> None:
         self._loader = loader
         self._master = master
         self._is_group = cache(lambda key: any(source.is_group(key) for source in loader.get_sources()))
         self._chosen: dict[tuple[str, ...], DictConfig] = {}
         self._alike: dict[tuple[tuple[str, ...], ...], _Alike] = {}
         if not OmegaConf.missing_keys(master.hydra.runtime.choices):  # Hydra leaves out what a sweep has yet to choose
-            self._chosen[self._choices(fixed(loader, master))] = _without_hydra(copy.deepcopy(master))
+            fixed = [values_of(override)[0] for override in typed if not override.is_sweep_override()]  # Hydra has set them in `master`
+            self._chosen[self._choices(fixed)] = _without_hydra(copy.deepcopy(master))
 
     def compose(self, overrides: Sequence[Override]) -> RunConfig:
         """The point that these overrides select. Raises BenchError, and what Hydra and OmegaConf raise."""

@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 MAX_POINTS = 1_000_000
 
 
-def grid(loader: ConfigLoader, master: DictConfig) -> list[list[Override]]:
-    """Every combination of the swept values, each as a list of overrides; what is typed replaces a named sweep's params.
+def grid(loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) -> list[list[Override]]:
+    """Every combination of the swept values, each as a list of overrides; what is `typed` replaces a named sweep's params.
 
     Axes named in sweep.zip advance together, combinations that sweep.exclude names are left
     out, and those that sweep.also names get settings of their own.
     """
     params = _unresolved(master, "hydra.sweeper.params") or {}  # Hydra's own sweeper may have none
-    lines = [
-        *(f"{key}={values}" if isinstance(values, str) else typed(key, values) for key, values in params.items()),
-        *_typed_lines(master),
-    ]
+    lines = [f"{key}={values}" if isinstance(values, str) else spelled(key, values) for key, values in params.items()]
     parser = OverridesParser.create(config_loader=loader)
-    axes = {override.get_key_element(): _values(override) for override in parser.parse_overrides(lines)}
+    axes = {override.get_key_element(): values_of(override) for override in (*parser.parse_overrides(lines), *typed)}
     settings = master.sweep
     blocks = [_zipped(axes, spec) for spec in settings.zip]
     zipped = {key for spec in settings.zip for key in _keys(spec)}
@@ -56,9 +53,10 @@ def grid(loader: ConfigLoader, master: DictConfig) -> list[list[Override]]:
     return points
 
 
-def _typed_lines(master: DictConfig) -> list[str]:
+def typed_overrides(loader: ConfigLoader, master: DictConfig) -> list[Override]:
     """The command line, less what is Hydra's own."""
-    return list(_unresolved(master, "hydra.overrides.task"))
+    lines = _unresolved(master, "hydra.overrides.task")
+    return list(OverridesParser.create(config_loader=loader).parse_overrides(lines))
 
 
 def _unresolved(master: DictConfig, key: str) -> Any:
@@ -67,18 +65,12 @@ def _unresolved(master: DictConfig, key: str) -> Any:
     return OmegaConf.to_container(found, resolve=False) if OmegaConf.is_config(found) else found
 
 
-def fixed(loader: ConfigLoader, master: DictConfig) -> list[Override]:
-    """What was typed with one value, which Hydra has set in `master`."""
-    typed = OverridesParser.create(config_loader=loader).parse_overrides(_typed_lines(master))
-    return [_values(override)[0] for override in typed if not override.is_sweep_override()]
-
-
 def line_of(override: Override) -> str:
     """As one types it."""
     return str(override.input_line)
 
 
-def typed(key: str, value: Any) -> str:
+def spelled(key: str, value: Any) -> str:
     """`key=value` as one types it; a list is swept."""
     return f"{key}={','.join(map(_spelled, value)) if isinstance(value, Sequence) and not isinstance(value, str) else _spelled(value)}"
 
@@ -91,7 +83,7 @@ def _spelled(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _values(override: Override) -> list[Override]:
+def values_of(override: Override) -> list[Override]:
     """The override once per value that it sweeps."""
     key = override.get_key_element()
     if not override.is_sweep_override():

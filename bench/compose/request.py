@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.compose import schemas
 from bench.compose.composer import Composer
-from bench.compose.grid import grid, line_of
+from bench.compose.grid import grid, line_of, typed_overrides
 from bench.compose.messages import explain
 from bench.compose.schemas import Placement
 from bench.config import PromptSource, RunConfig, Weights
@@ -53,8 +53,9 @@ def _compose(arguments: Sequence[str]) -> Request:
     with initialize_config_dir(str(schemas.CONF), job_name="bench", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", for_hydra(arguments), RunMode.MULTIRUN)
-        overrides = grid(loader, master)
-        composer = Composer(loader, master)
+        typed = typed_overrides(loader, master)
+        overrides = grid(loader, master, typed)
+        composer = Composer(loader, master, typed)
         points = [composer.compose(point) for point in overrides]
         _refuse_unread_paths(points)
         placement = OmegaConf.to_object(master.hydra.launcher)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.compose.grid import typed
+from bench.compose.grid import spelled
 
 HEADER = "# @package _global_"
 
@@ -39,11 +39,11 @@ class NamedSweep:
         fixed = {key: value[0] if isinstance(value, list) and value else value for key, value in self.settings.items() if key not in swept}
         tree = _tree({"name": self.name, **fixed})
         if self.only_with:
-            tree["sweep"] = {"also": {part: [typed(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}
+            tree["sweep"] = {"also": {part: [spelled(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}
         if self.together:
             tree.setdefault("sweep", {})["zip"] = [",".join(self.together)]
         if swept:
-            params = (typed(key, values).partition("=") for key, values in swept.items())
+            params = (spelled(key, values).partition("=") for key, values in swept.items())
             tree["hydra"] = {"sweeper": {"params": {key: values for key, _, values in params}}}
         return _PAGE.format(
             header=HEADER,

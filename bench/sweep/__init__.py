@@ -18,11 +18,11 @@ def run(*arguments: str, **settings: Any) -> Path:
     """
     from rich.console import Console
 
-    from bench.compose.grid import typed
+    from bench.compose.grid import spelled
     from bench.compose.request import compose
     from bench.sweep.conductor import launch
 
-    request = compose([*arguments, *(typed(key, value) for key, value in settings.items())])
+    request = compose([*arguments, *(spelled(key, value) for key, value in settings.items())])
     sweep = launch(request, Console(force_terminal=False, force_jupyter=False))
     sweep.check()
     return sweep.folder
