@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.groups import AUTO, Decode, PromptSource, Weights
@@ -53,6 +53,15 @@ def way(settings: Settings) -> dict[str, Any]:
 
 def without(settings: Settings, *keys: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in keys}
+
+
+def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting under its dotted key."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def canonical_json(values: Mapping[str, Any]) -> str:

@@ -180,7 +180,23 @@ def test_a_file_that_refers_to_itself_is_refused() -> None:
 _NESTED = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30))
 
 
-@pytest.mark.parametrize("more", [_NESTED, f"{_NESTED}hydra:\n", "loop: &loop [*loop]\n"])  # the second is a named sweep
+_LEVELS = range(40)
+_DOUBLED = "".join(f'a{i}: "${{a{i + 1}}}${{a{i + 1}}}"\n' for i in _LEVELS) + "a40: x\n"
+_IN_GROUPS = "".join(f"g{i}: {{x: '${{g{i + 1}}}', y: '${{.x}}'}}\n" for i in _LEVELS) + "g40: {x: 1}\n"
+_BY_FORMULA = "".join(f"a{i}: ${{a${{n{i}}}}}${{oc.select:a{i + 1}}}\nn{i}: {i + 1}\n" for i in _LEVELS) + "a40: x\n"
+
+
+@pytest.mark.parametrize("more", [_DOUBLED, _IN_GROUPS, _BY_FORMULA, _DOUBLED.replace("$", "\\x24"), f"{_DOUBLED}hydra:\n"])
+def test_formulas_of_formulas_that_stand_for_more_than_memory_holds_are_refused(more: str, tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(yaml.safe_dump(FOUNDRY) + more)
+    with in_time(), pytest.raises(BenchError, match=r"formulas \(\$\{name\}\), which may stand for more"):
+        with_sweep_from_file([f"+from={file}"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more", [_NESTED, _NESTED.replace("1", "", 1), f"{_NESTED}hydra:\n", "loop: &loop [*loop]\n"]
+)  # the third is a named sweep
 def test_aliases_that_stand_for_more_than_memory_holds_are_refused(more: str, tmp_path: Path) -> None:
     file = tmp_path / "old.yaml"
     file.write_text(yaml.safe_dump(FOUNDRY) + more)

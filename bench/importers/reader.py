@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -14,15 +14,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import InvalidSetting
+from bench.identity import flat
 
-_MOST_VALUES = 100_000
+_MOST_VALUES, _MOST_CHARACTERS = 100_000, 100_000_000  # for which a file may stand
 
 
 class Reader:
     """The values of a file under dotted keys. Each is taken once; `notes` says what became of the others."""
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
-        self._left = dict(_flat(tree))
+        self._left = dict(flat(tree))
         self.notes: list[str] = []
         self.last, self.value = "FILE", ""  # what was taken last
 
@@ -78,35 +79,35 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def refuse_a_bomb(text: str, file: Path) -> None:
-    """Raises InvalidSetting where aliases of aliases stand for more values than memory holds, or for themselves.
+    """Raises InvalidSetting where aliases of aliases, or formulas of formulas, stand for more than memory holds, or for themselves.
 
     What is no YAML is left to the parser.
     """
     with suppress(yaml.YAMLError, RecursionError):
-        if _values(yaml.compose(text, yaml.SafeLoader), {}) > _MOST_VALUES:
-            raise InvalidSetting(
-                "FILE", file, f"has aliases (*name) that stand for more than {_MOST_VALUES:,} values; write out what is meant"
-            )
+        root = yaml.compose(text, yaml.SafeLoader)
+        counts = (lambda _: 1, lambda node: _text(node).count("${"), lambda node: len(_text(node)))
+        values, formulas, characters = (_total(root, count, {}) for count in counts)
+        if values > _MOST_VALUES:
+            problem = f"has aliases (*name) that stand for more than {_MOST_VALUES:,} values; write out what is meant"
+            raise InvalidSetting("FILE", file, problem)
+        # Of all ways in which so many formulas can lead to each other, levels of three repeat most.
+        if characters * 3 ** min(formulas / 3, 100) > _MOST_CHARACTERS:
+            problem = f"has {formulas} formulas (${{name}}), which may stand for more than memory holds; write out what is meant"
+            raise InvalidSetting("FILE", file, problem)
 
 
-def _values(node: yaml.Node | None, known: dict[int, float]) -> float:
+def _total(node: yaml.Node | None, count: Callable[[yaml.Node | None], int], known: dict[int, float]) -> float:
+    """Of this count of each node, as often as aliases repeat it."""
     if id(node) not in known:
         known[id(node)] = inf  # as long as it is looked into: then it holds itself
-        inside = (
-            (each for pair in node.value for each in (pair if isinstance(pair, tuple) else [pair]))
-            if isinstance(node, yaml.CollectionNode)
-            else ()
-        )
-        known[id(node)] = 1 + sum(_values(each, known) for each in inside)
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inside = (each for part in parts for each in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = count(node) + sum(_total(each, count, known) for each in inside)
     return known[id(node)]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _text(node: yaml.Node | None) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _spelled(value: Any) -> str:
