@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from math import isfinite
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, Optional, cast
 
 from bench import identity
 from bench.errors import InvalidSetting, require
@@ -65,6 +65,11 @@ class FrameworkConfig:
     def packages(self) -> tuple[str, ...]:
         """The distributions whose versions decide how fast it runs: a row made with another version does not stand for its point."""
         return ()
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share a model, each on a device of its own where it runs on GPUs."""
+        return int(getattr(self, "tp", 1))
 
     @property
     def reads_every_weight(self) -> bool:
@@ -158,6 +163,11 @@ class RunConfig:
         return digest(identity.loaded(self.as_dict))
 
     @property
+    def is_search(self) -> bool:
+        """Whether it stands for the search of the largest batch."""
+        return bool(self.batch_size == MAX_BATCH)
+
+    @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
@@ -197,6 +207,10 @@ class RunConfig:
         return identity.measured(self.as_dict)
 
 
+GROUPS = {each.name: cast("type", each.default_factory) for each in fields(RunConfig) if is_dataclass(each.default_factory)}
+OPTIONS = ("model", "framework", "hardware", "generation", "data")  # groups of which conf/ has files to choose from
+
+
 def _as_plain(value: Any) -> Any:
     return once(value, "_plain", asdict) if is_dataclass(value) else value
 
@@ -221,7 +235,7 @@ def _check_counts(run: RunConfig) -> None:
     is_count = isinstance(run.batch_size, int) and not isinstance(run.batch_size, bool) and run.batch_size >= 1
     sweep = "; sweep several by batch_size=1,2,4, in a file by hydra.sweeper.params" if isinstance(run.batch_size, (list, str)) else ""
     problem = f"must be a whole number from 1, or {MAX_BATCH} for the largest that completes{sweep}"
-    require(is_count or run.batch_size == MAX_BATCH, "batch_size", run.batch_size, problem)
+    require(is_count or run.is_search, "batch_size", run.batch_size, problem)
     for key, least in (("input_tokens", 1), ("output_tokens", 1), ("num_runs", 1), ("warmup_runs", 0), ("rounds", 1)):
         value = getattr(run, key)
         is_text = isinstance(value, str)
@@ -263,7 +277,7 @@ def _check_windows(run: RunConfig) -> None:
 
 
 def _check_hardware(run: RunConfig) -> None:
-    name, tp = run.hardware.name or "", getattr(run.framework, "tp", 1)
+    name, tp = run.hardware.name or "", run.framework.ranks
     if tp < 1:
         raise InvalidSetting("framework.tp", tp, "must be at least 1; 1 means no tensor parallelism")
     count = re.match(r"(\d+)x", name)

@@ -20,7 +20,7 @@ from bench.compose import schemas
 from bench.compose.help import help_page
 from bench.compose.messages import explain
 from bench.compose.request import compose, for_hydra, is_question
-from bench.config import MAX_BATCH, Decode
+from bench.config import Decode
 from bench.errors import BenchError
 from bench.host.machine import COMMAND_VARIABLE
 
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     elif request.points[0].report:
         from bench.report import show
 
-        is_search = any(point.batch_size == MAX_BATCH for point in request.points)  # its probes are points of their own
+        is_search = any(point.is_search for point in request.points)  # its probes are points of their own
         show(sweep.folder, console, None if is_search else {point.point_id for point in request.points})
     else:
         console.print(f"rows are in {sweep.folder}; python -m bench.report {sweep.folder} draws them", highlight=False, markup=False)

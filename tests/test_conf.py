@@ -15,6 +15,7 @@ from bench.compose.composer import to_run_config
 from bench.compose.schemas import CONF, register
 from bench.config import RunConfig
 from bench.errors import BenchError, InvalidSetting
+from bench.importers import with_sweep_from_file
 from tests.conftest import ROOT
 
 NEEDS = {"model=pretrained": ["model.path=some/model"]}
@@ -70,9 +71,12 @@ def test_a_formula_takes_the_values_of_its_point_and_not_those_of_the_sweep(form
     assert [(point.input_tokens, point.output_tokens, point.name) for point in points] == [(4, 4, "out-4"), (8, 8, "out-8")]
 
 
-def test_several_named_sweeps_are_not_one() -> None:
+@pytest.mark.parametrize("typed", [["+sweeps=demo,llama"], ["sweeps=demo", "batch_size=1", "+sweeps=llama"]])
+def test_several_named_sweeps_are_not_one(typed: list[str]) -> None:
     with pytest.raises(InvalidSetting, match="sweeps=demo,llama: are several: run each by itself"):
-        sweep.points("+sweeps=demo,llama")
+        sweep.points(*typed)
+    with pytest.raises(InvalidSetting, match=r"from=mine\.yaml, yours\.yaml: are several: run each by itself"):
+        with_sweep_from_file(["+from=mine.yaml", "from=yours.yaml"], Path())
 
 
 def composed_by_hydra(settings: list[str]) -> RunConfig:

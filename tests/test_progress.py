@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from rich.console import Console
 
-from bench.sweep import progress
 from bench.sweep.plan import Job, make_plan
 from bench.sweep.progress import SweepProgress
 from tests.conftest import Command, fake_run
@@ -28,7 +28,7 @@ def test_the_time_left_is_of_the_right_size_early_in_a_sweep_although_cheap_jobs
 ) -> None:
     """Each job takes 0.5 s and what it costs, the first one 5 s more, for loading."""
     clock_s, screen = 100.0, io.StringIO()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock_s)
+    monkeypatch.setattr(time, "monotonic", lambda: clock_s)
     plan = make_plan([fake_run(batch_size=2**i, output_tokens=4**j) for i in range(6) for j in range(6)], [])
     left_s = {job.key: 0.5 + job.cost_s * 1e3 for job in plan.todo}
     left_s[plan.todo[0].key] += 5

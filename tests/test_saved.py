@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import ModelConfig
+from bench.config import ModelConfig, Weights
+from bench.errors import Unavailable
+from bench.frameworks.pace import tokenizer_beside
 from bench.frameworks.transformers import models, saved
 from tests.test_roofline import LLAMA
 
@@ -25,6 +27,18 @@ def test_a_model_is_saved_once_and_found_again() -> None:
     weights = next(folder.glob("*.safetensors")).stat()
     assert saved.folder_of(MODEL, seed=0) == folder
     assert next(folder.glob("*.safetensors")).stat().st_mtime_ns == weights.st_mtime_ns
+
+
+def test_a_folder_without_a_tokenizer_is_a_model_for_every_engine_but_pace(tmp_path: Path) -> None:
+    """Random prompts need none."""
+    folder = tmp_path / "mine"
+    models.build(MODEL, "cpu", seed=0).save_pretrained(folder)
+    mine = ModelConfig(name="mine", weights=Weights.pretrained, path=str(folder))
+    assert saved.folder_of(mine, seed=0) == folder
+    with pytest.raises(Unavailable, match=r"PACE needs a tokenizer.*save one there, or set model.tokenizer"):
+        tokenizer_beside(str(folder), None)
+    assert tokenizer_beside(str(folder), "other") == "other"
+    assert tokenizer_beside(str(saved.folder_of(MODEL, seed=0)), "other") is None
 
 
 def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

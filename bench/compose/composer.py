@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.compose.grid import line_of, values_of
 from bench.compose.messages import unknown_setting
-from bench.config import PromptSource, RunConfig, Weights, require_path
+from bench.config import GROUPS, PromptSource, RunConfig, Weights, require_path
 from bench.errors import InvalidSetting
 from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, architecture_in, lacks_tokenizer, name_of
 
@@ -128,7 +128,7 @@ class _Alike:
 
 _FORMULA = re.compile(r"\$\{([^}]*)")  # as in outputs/${name}
 _NAME = re.compile(r"\w+")
-_ROOT = frozenset(field.name for field in fields(RunConfig) if field.default is not MISSING)  # groups have factories
+_ROOT = frozenset(field.name for field in fields(RunConfig)) - GROUPS.keys()
 
 
 def _sets_a_root_value(override: Override) -> bool:

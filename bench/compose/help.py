@@ -6,11 +6,9 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import cast
 
-from bench.config import RunConfig
+from bench.config import GROUPS, OPTIONS, RunConfig
 from bench.frameworks import settings_by_name
 
 _FIELD = re.compile(r"^    (?P<key>\w+): (?!ClassVar)[^=]+?(?: = (?P<default>.+?))?(?:  # (?P<comment>.+))?$", re.MULTILINE)
@@ -40,16 +38,12 @@ A sweep goes on where it stopped: jobs that have their row are not run again. Ro
 python -m bench.run is the same command. For the tab key: eval "$(bench-run -sc install=bash)" (zsh: the same; fish: install=fish). \
 What each setting means: docs/reference.md. Options of Hydra itself: --hydra-help."""
 
-_GROUPS = ("model", "framework", "hardware", "generation", "data")
-_PARTS = ("measure", "sweep")
-
 
 def help_page(folders: Sequence[Path], columns: int) -> str:
     """The page for a terminal of this width; the options are the YAML files in these folders."""
-    kinds = {field.name: cast("type", field.default_factory) for field in fields(RunConfig) if field.name in (*_GROUPS, *_PARTS)}
-    groups = [line for group, kind in kinds.items() for line in _group(group, kind, folders)]
+    groups = [line for group, kind in GROUPS.items() for line in _group(group, kind, folders)]
     groups.append(("sweeps", f"{_options(folders, 'sweeps')} (as +sweeps=NAME)"))
-    settings = [(f"{key}={default}", comment) for key, default, comment in declared(RunConfig) if key not in kinds]
+    settings = [(f"{key}={default}", comment) for key, default, comment in declared(RunConfig) if key not in GROUPS]
     return _PAGE.format(
         about=textwrap.fill(_ABOUT, columns, break_on_hyphens=False),
         groups="\n".join(_entry(name, text, 11, columns) for name, text in groups),
@@ -60,7 +54,7 @@ def help_page(folders: Sequence[Path], columns: int) -> str:
 def _group(name: str, kind: type, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
     own = {name: kind} if name != "framework" else {"each": kind, **settings_by_name()}
     keys = {part: ", ".join(key for key, _, _ in declared(settings) if key != "name") for part, settings in own.items()}
-    yield name, _options(folders, name) if name in _GROUPS else f"settings: {keys.pop(name)}"
+    yield name, _options(folders, name) if name in OPTIONS else f"settings: {keys.pop(name)}"
     for part, its_keys in keys.items():
         if its_keys:
             yield "", f"settings{f' of {part}' if part != name else ''}: {its_keys}"

@@ -7,14 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from textwrap import shorten
-from typing import cast
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from bench.config import RunConfig
+from bench.config import GROUPS
 from bench.errors import UnknownName, UnknownSetting
 from bench.frameworks import settings_by_name
 
@@ -22,8 +21,7 @@ from bench.frameworks import settings_by_name
 def unknown_setting(key: str, group: type) -> UnknownSetting:
     """`group` is the type that has no such key."""
     name = key.rpartition(".")[2]
-    kinds = [(field.name, cast("type", field.default_factory)) for field in fields(RunConfig) if is_dataclass(field.default_factory)]
-    kinds += [("framework", settings) for settings in settings_by_name().values()]
+    kinds = [*GROUPS.items(), *(("framework", settings) for settings in settings_by_name().values())]
     elsewhere = dict.fromkeys(f"{part}.{name}" for part, kind in kinds if name in (field.name for field in fields(kind)))
     known = [field.name for field in fields(group) if not field.name.startswith("_")]
     return UnknownSetting(key, known, elsewhere if name not in known else ())

@@ -81,9 +81,8 @@ def for_hydra(typed: Sequence[str]) -> list[str]:
     """
     _refuse_unknown_options(typed)
     spelled = [_SWEEP.sub("+sweeps@_global_=", _DOTS.sub(",...,", argument)) for argument in typed]
-    for name, _, values in (argument.partition("=") for argument in spelled):
-        several = "are several: run each by itself, since each has a grid of its own"
-        require(name != "+sweeps@_global_" or "," not in values, "+sweeps", values, several)
+    sweeps = ",".join(argument.partition("=")[2] for argument in spelled if argument.startswith("+sweeps@_global_="))
+    require("," not in sweeps, "+sweeps", sweeps, "are several: run each by itself, since each has a grid of its own")
     return [argument for argument in spelled if argument not in _RUN]
 
 

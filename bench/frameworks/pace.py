@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from math import isqrt
-from pathlib import Path
 from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, MissingExtra, Unsupported
+from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.transformers import models, saved
 from bench.frameworks.transformers.generate import StepStreamer
+from bench.frameworks.transformers.pretrained import TOKENIZER_FILES, lacks_tokenizer
 from bench.host import machine
 from bench.roofline import ModelShape
 
@@ -91,7 +91,7 @@ class Pace:
         config = models.config_of(self._run.model)
         shape = models.counted_shape(config)
         _refuse_model(models.class_name(config), config)
-        self._llm = self._load(saved.folder_of(self._run.model, self._run.seed))
+        self._llm = self._load(str(saved.folder_of(self._run.model, self._run.seed)))
         return shape
 
     def prepare(self, run: RunConfig) -> None:
@@ -143,12 +143,13 @@ class Pace:
             "accepted_tokens": self._accepted,  # of a draft, per step, in the last repeat
         }
 
-    def _load(self, folder: Path) -> Any:
+    def _load(self, folder: str) -> Any:
         from pace.llm import KVCacheType as PaceCache
         from pace.llm import LLMModel
 
         return LLMModel(
-            str(folder),
+            folder,
+            tokenizer_beside(folder, self._run.model.tokenizer),
             dtype=models.torch_dtype(self._run.model.dtype),
             kv_cache_type=PaceCache[self._settings.kv_cache_type],
             spec_config=_draft(self._settings.spec_config),
@@ -175,6 +176,18 @@ def refuse_dtype(dtype: Dtype, kv_cache_type: KVCacheType) -> None:
         raise Unsupported("PACE has no fp16; use model.dtype=bf16, or fp32")
     if dtype is Dtype.fp32 and kv_cache_type is KVCacheType.SLAB_POOL:
         raise Unsupported("PACE keeps a SLAB_POOL cache in bf16 only; use model.dtype=bf16, or framework.kv_cache_type=BMC")
+
+
+def tokenizer_beside(folder: str, wanted: str | None) -> str | None:
+    """PACE loads no model without a tokenizer: the folder's own (None), or else the one that is set. Raises Unavailable."""
+    if not lacks_tokenizer(folder):
+        return None
+    if wanted is None:
+        files = ", ".join(TOKENIZER_FILES)
+        raise Unavailable(
+            f"model.path={folder}: PACE needs a tokenizer, and there is none ({files}); save one there, or set model.tokenizer"
+        )
+    return wanted
 
 
 def _refuse_model(wanted: str, config: Any) -> None:

@@ -35,7 +35,7 @@ class Room:
     tokens: int = 2  # of the longest one, prompt and output
 
     def and_for(self, run: RunConfig) -> Room:
-        if not isinstance(run.batch_size, int):  # a search, which begins small
+        if run.is_search:  # it begins small
             return self
         # A window of steps may begin with a prompt nearly as long as the point, and its sequences are to begin together.
         longest = run.total_tokens if run.measure.decode is Decode.sampled else run.input_tokens

@@ -73,7 +73,7 @@ class Devices:
 
     def of(self, run: RunConfig) -> tuple[Gpu, ...]:
         """The GPUs that a point uses: the first of them, one for each rank. None on the CPU."""
-        return self.gpus[: getattr(run.framework, "tp", 1)] if self.on_gpu(run) else ()
+        return self.gpus[: run.framework.ranks] if self.on_gpu(run) else ()
 
     def memory_bytes(self, run: RunConfig) -> int | None:
         """What the GPUs that a point uses hold together; None on the CPU, and where one does not tell."""

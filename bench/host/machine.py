@@ -89,7 +89,7 @@ def _here() -> Machine:
     seen = devices()
     return Machine(
         host=platform.node(),
-        cpu=_cpu(),
+        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
         cpus=len(os.sched_getaffinity(0)),
         ram_bytes=psutil.virtual_memory().total,
         gpus=tuple(gpu.name for gpu in seen.gpus),
@@ -162,10 +162,6 @@ def timing_environment() -> dict[str, str]:
 def cpu_flags() -> frozenset[str]:
     """What this CPU can execute, as the kernel tells; nothing where it doesn't."""
     return frozenset((_cpuinfo("flags") or "").split())
-
-
-def _cpu() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cpuinfo(key: str) -> str | None:

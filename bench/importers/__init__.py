@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InvalidSetting
+from bench.errors import InvalidSetting, require
 from bench.importers import amd_pace, llm_foundry, rows
 from bench.importers.named_sweep import HEADER, NamedSweep, file_name
 from bench.importers.reader import Reader, read, refuse_a_bomb
@@ -67,10 +68,11 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
     files = [Path(_FROM.sub("", argument)).expanduser() for argument in arguments if _FROM.match(argument)]
     if not files:
         return list(arguments)
+    require(len(files) == 1, "+from", ", ".join(map(str, files)), "are several: run each by itself, since each has a grid of its own")
     # A name that no other sweep has, since Hydra takes the first of that name on its path.
     target = folder / "sweeps" / f"{file_name(files[0].stem)}-{folder.name}.yaml"
     target.parent.mkdir(parents=True)
-    is_rows = rows.are_rows(files[0])
+    is_rows = os.path.isdir(files[0]) or files[0].suffix == ".parquet"  # isdir takes any name
     distrusted, notes = list[str](), list[str]()
     if not is_rows and _is_named_sweep(files[0]):
         text = files[0].read_text()

@@ -6,15 +6,15 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from bench.cells import json_object
-from bench.config import Decode, FrameworkConfig, RunConfig
+from bench.cells import json_object, json_value
+from bench.config import GROUPS, OPTIONS, Decode, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, NoRows
 from bench.frameworks import settings_by_name
 from bench.identity import canonical_json
@@ -22,16 +22,11 @@ from bench.importers.named_sweep import NamedSweep, file_name
 from bench.results import Row, Store, read_file
 
 _COLUMNS = ["point_id", "config"]
-_OPTIONS = ("model", "framework", "hardware", "generation", "data")  # groups with files of options, of which these rows bring their own
 _OURS = ("name", "output_dir", "sweep", "rerun", "report")  # where results go, and which of them to get, is for whoever runs it
 _RUNS_CODE = {"python": "an interpreter of theirs", "trust_remote_code": "it runs code that comes with a model"}
 # Of the worker's environment: what changes timings, and neither loads a library (LD_PRELOAD, OMP_TOOL_LIBRARIES) nor names a file.
 _HARMLESS = re.compile(r"(?:OMP_(?!TOOL)|GOMP_|KMP_|MKL_|DNNL_|ONEDNN_)\w*=[\w.,:{}() -]*")
 Point = dict[str, Any]  # dotted keys of the root, and a whole mapping for each group
-
-
-def are_rows(path: Path) -> bool:
-    return os.path.isdir(path) or path.suffix == ".parquet"
 
 
 def convert(path: Path, folder: Path) -> NamedSweep:
@@ -47,7 +42,7 @@ def convert(path: Path, folder: Path) -> NamedSweep:
         raise InvalidSetting(
             "+from", path, "no row in it holds the config of its point; name the folder or the file of a sweep of this program"
         )
-    for group in _OPTIONS:
+    for group in OPTIONS:
         names = _write_options(folder, group, [point[group] for point in points])
         for point, name in zip(points, names, strict=True):
             point[group] = name
@@ -57,16 +52,13 @@ def convert(path: Path, folder: Path) -> NamedSweep:
                 key, f"{value}"[:60], "is one value in every row of this program; the file was changed, so name another one"
             )
     axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0]}
-    varying = [key for key, values in axes.items() if len(values) > 1]
-    is_grid = prod(len(axes[key]) for key in varying) == len(points)
+    is_grid = prod(map(len, axes.values())) == len(points)
     for key, values in axes.items():
-        if key in varying:
+        if len(values) > 1:
             sweep.settings[key] = values if is_grid else [point[key] for point in points]
-        elif key in _OPTIONS:
-            sweep.choices[key] = values[0]
+            sweep.together += [] if is_grid else [key]
         else:
-            sweep.settings[key] = values[0]
-    sweep.together = [] if is_grid else varying
+            (sweep.choices if key in OPTIONS else sweep.settings)[key] = values[0]
     return sweep
 
 
@@ -83,8 +75,9 @@ def _points(rows: Sequence[Row], sweep: NamedSweep) -> Iterator[Point]:
     """Each point once; of one that was sampled and measured in full, to know the error, the sampled one."""
     configs: dict[str, Any] = {}
     for row in rows:
-        config = _parsed(row["config"])
-        if config is not None and (row["point_id"] not in configs or _is_sampled(config)):
+        config = json_object(row["config"])
+        is_whole = all(isinstance(config.get(group), dict) for group in OPTIONS)
+        if is_whole and (row["point_id"] not in configs or json_value(row["config"], "measure", "decode") == Decode.sampled):
             configs[row["point_id"]] = config
     told: dict[str, None] = {}
     seen, frameworks = set(), settings_by_name()
@@ -98,16 +91,6 @@ def _points(rows: Sequence[Row], sweep: NamedSweep) -> Iterator[Point]:
         sweep.notes.append(f"{lost} points: their rows do not hold their config, so they are left out")
 
 
-def _parsed(text: str | None) -> dict[str, Any] | None:
-    config = json_object(text)
-    return config if all(isinstance(config.get(group), dict) for group in _OPTIONS) else None
-
-
-def _is_sampled(config: Mapping[str, Any]) -> bool:
-    measure = config.get("measure")
-    return isinstance(measure, dict) and measure.get("decode") == Decode.sampled
-
-
 def _known(config: Mapping[str, Any], frameworks: Mapping[str, type[FrameworkConfig]], told: dict[str, None]) -> Point:
     """What today's settings have a place for; the rest is told. All points have the same keys."""
     if "${" in json.dumps(config):
@@ -115,22 +98,17 @@ def _known(config: Mapping[str, Any], frameworks: Mapping[str, type[FrameworkCon
     point: Point = {}
     for each in fields(RunConfig):
         key, given = each.name, config.get(each.name)
-        kind = _framework(config, frameworks) if key == "framework" else _kind(each.default_factory)
+        kind = _framework(config, frameworks) if key == "framework" else GROUPS.get(key)
         if key in _OURS or (key not in config and kind is None):
             continue
         if kind is None:
             point[key] = given
         else:
             values = _taken(key, given if isinstance(given, dict) else {}, kind, told)
-            point |= {key: values} if key in _OPTIONS else {f"{key}.{name}": value for name, value in values.items()}
+            point |= {key: values} if key in OPTIONS else {f"{key}.{name}": value for name, value in values.items()}
     for key in config.keys() - {each.name for each in fields(RunConfig)} - {*_OURS}:
         told[f"{key}: no setting of this version, so it is left out"] = None
     return point
-
-
-def _kind(factory: object) -> type | None:
-    """The class of a group of settings; None for a setting of its own."""
-    return cast("type", factory) if is_dataclass(factory) else None
 
 
 def _framework(config: Mapping[str, Any], known: Mapping[str, type[FrameworkConfig]]) -> type:

@@ -158,7 +158,7 @@ def prepared(run: RunConfig, framework: Framework, shape: ModelShape | None, on_
             "shorten one of them, or choose a model with more positions"
         )
     framework.prepare(run)
-    ranks = psutil.Process().children(recursive=True) if getattr(run.framework, "tp", 1) > 1 else []
+    ranks = psutil.Process().children(recursive=True) if run.framework.ranks > 1 else []
     gpus = devices().of(run) if framework.describe().get("device", "cpu") != "cpu" else ()
     host = HostReader(tuple(rank.pid for rank in ranks), gpus)
     return Repeats(run, framework, prompts_for(run), on_repeat, clock, host)

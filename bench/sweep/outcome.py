@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench import __version__
-from bench.config import MAX_BATCH, RunConfig, Weights
+from bench.config import RunConfig, Weights
 from bench.frameworks import environments
 from bench.host import machine
 from bench.host.ceilings import HostCeilings
@@ -64,7 +64,7 @@ def to_row(
         **_asked(run),
         **(_seen(run, seen, ceilings) if seen else {}),
         "system": [vars(sample) for sample in history.samples] if history else None,
-        **_provenance(run, host),
+        **_provenance(host, tuple(sorted(run.hardware.env.items()))),
         **_engine(run, seen),
         "hardware": run.hardware.name or _hardware(run, seen, host),
     }
@@ -80,8 +80,8 @@ def _asked(run: RunConfig) -> Row:
         "dtype": str(run.model.dtype),
         "weights": str(run.model.weights),
         "framework": run.framework.name,
-        "tp": getattr(run.framework, "tp", 1),
-        "batch_size": None if run.batch_size == MAX_BATCH else run.batch_size,
+        "tp": run.framework.ranks,
+        "batch_size": None if run.is_search else run.batch_size,
         "predicted_bytes": predicted_bytes(run),
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
@@ -166,12 +166,8 @@ def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
     }
 
 
-def _provenance(run: RunConfig, host: Machine) -> Row:
-    return _provenance_in(host, tuple(sorted(run.hardware.env.items())))
-
-
 @cache  # the same for nearly every row of a process
-def _provenance_in(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
+def _provenance(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
     environment = {**host.to_dict(), "variables": {**machine.timing_environment(), **dict(env)}}
     return {
         "host": host.host,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
-from bench.config import MAX_BATCH, Order, Rerun, RunConfig
+from bench.config import Order, Rerun, RunConfig
 from bench.groups import once
 from bench.results import Row, Status
 from bench.roofline import ModelShape, memory_bytes, seconds_at, shape_of
@@ -37,10 +37,6 @@ class Job:
     @cached_property
     def cost_s(self) -> float:
         return estimated_line_s(self.line) / len(self.line) if self.line else estimated_s(self.run)
-
-    @property
-    def is_search(self) -> bool:
-        return bool(self.run.batch_size == MAX_BATCH)
 
     @property
     def label(self) -> str:
@@ -109,7 +105,7 @@ def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
             ledger.statuses[key] = Status(row["status"])
             if row["status"] == Status.oom and key in by_key:
                 ledger.out_of_memory.append(by_key[key])
-    for job in sorted((job for job in jobs if not job.is_search), key=lambda job: job.run.batch_size * job.run.input_tokens):
+    for job in sorted((job for job in jobs if not job.run.is_search), key=lambda job: job.run.batch_size * job.run.input_tokens):
         ledger.largest[job.run.load_key] = job.run
     todo = unfinished(jobs, ledger)
     return Plan(tuple(_in_order(todo)), len(jobs) - len(todo), ledger)
@@ -125,14 +121,14 @@ def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
     Each probe must have been recorded in the ledger before the next one is asked for.
     """
     for job in jobs:
-        yield from _search(job, ledger) if job.is_search else (job,)
+        yield from _search(job, ledger) if job.run.is_search else (job,)
 
 
 def estimated_s(run: RunConfig) -> float:
     """What a job costs, in nominal seconds: good for comparing points, not for telling the time."""
     shape = _shape_of(run)
     repeats = run.expected_runs
-    sequences = (_GUESSED_MAX_BATCH if run.batch_size == MAX_BATCH else run.batch_size) * run.generation.num_beams
+    sequences = (_GUESSED_MAX_BATCH if run.is_search else run.batch_size) * run.generation.num_beams
     if shape is None:
         return float(1e-3 * repeats * sequences * (run.output_tokens + run.input_tokens / 50))
     return repeats * seconds_at(shape, sequences, run.input_tokens, run.output_tokens, run.model.dtype.bytes, _FLOPS_PER_S, _BYTES_PER_S)
@@ -150,7 +146,7 @@ def estimated_line_s(line: Sequence[RunConfig]) -> float:
 def predicted_bytes(run: RunConfig) -> int | None:
     """Memory that the model's shape needs at this point; None where its architecture is not known before it is loaded."""
     shape = _shape_of(run)
-    if shape is None or run.batch_size == MAX_BATCH:
+    if shape is None or run.is_search:
         return None
     sequences = run.batch_size * run.generation.num_beams
     shape = replace(shape, bytes_per_weight=run.framework.bytes_per_weight or shape.bytes_per_weight)
@@ -189,7 +185,7 @@ def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:
 
 
 def _search_is_over(job: Job, ledger: Ledger) -> bool:
-    return job.is_search and next(_search(job, ledger), None) is None
+    return job.run.is_search and next(_search(job, ledger), None) is None
 
 
 def _unique(jobs: Iterable[Job]) -> list[Job]:

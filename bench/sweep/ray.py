@@ -48,7 +48,7 @@ def needed(run: RunConfig, nodes: Sequence[Mapping[str, float]]) -> dict[str, fl
     """
     with_gpus = [node for node in nodes if node.get("GPU")]
     if with_gpus and run.hardware.device is not Device.cpu and run.framework.uses_gpus:
-        gpus = getattr(run.framework, "tp", 1)
+        gpus = run.framework.ranks
         return {"num_gpus": gpus, "num_cpus": max(1, min(int(node.get("CPU", 1) * gpus / node["GPU"]) for node in with_gpus))}
     return {"num_cpus": max(1, min((int(node.get("CPU", 1)) for node in nodes), default=1))}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from bench.config import MAX_BATCH, Decode, RunConfig
+from bench.config import Decode, RunConfig
 from bench.errors import InvalidSetting
 from bench.frameworks.failure import JobLost
 from bench.measure.point import Measurement
@@ -62,7 +62,7 @@ def decided(points: Sequence[RunConfig]) -> Sampling:
 
 def why_in_full(run: RunConfig) -> str | None:
     """Why this point is measured in full although sampling was asked for; None: it is sampled."""
-    if run.batch_size == MAX_BATCH:
+    if run.is_search:
         return "searches for the largest batch"
     if run.generation.num_beams > 1:
         return "with beams"

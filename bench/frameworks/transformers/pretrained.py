@@ -19,7 +19,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 _HUB_SNAPSHOT = re.compile(r"models--(.+)--(.+)/snapshots/[^/]+$")  # how the hub's cache names its folders
 
 
-def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
+def check_folder(path: str) -> None:
     """Raise Unavailable where a local folder lacks what a model needs. A hub id passes: it is asked for when it is loaded."""
     folder = Path(path)
     if gguf_header.is_gguf(path):
@@ -38,10 +38,6 @@ def check_folder(path: str, *, needs_tokenizer: bool = False) -> None:
         raise Unavailable(
             f"model.path={path}: the folder has a config.json, but no weights ({', '.join(WEIGHT_FILES)}); "
             "put them there, or use model.weights=random"
-        )
-    if needs_tokenizer and lacks_tokenizer(path):
-        raise Unavailable(
-            f"model.path={path}: the folder has no tokenizer ({', '.join(TOKENIZER_FILES)}); save one there, or set model.tokenizer"
         )
 
 
@@ -74,7 +70,7 @@ def folder_of(model: ModelConfig) -> Path:
     """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unavailable."""
     path = str(model.path)
     if Path(path).is_dir():
-        check_folder(path, needs_tokenizer=model.tokenizer is None)
+        check_folder(path)
         return Path(path)
     from huggingface_hub import snapshot_download
 
