@@ -16,7 +16,7 @@ import pytest
 
 from bench.config import RunConfig
 from bench.errors import Unsupported
-from bench.frameworks.failure import JobLost, of_exception
+from bench.frameworks.failure import JobLost, Witness, of_exception
 from bench.frameworks.ranks import Ranks
 from bench.host.devices import Slot
 from bench.results import Status
@@ -149,3 +149,9 @@ def test_a_rank_that_hangs_ends_the_point_after_its_time(worker: ResidentWorker)
 )
 def test_libraries_of_cuda_run_out_of_memory_in_words_of_their_own(said: str) -> None:
     assert of_exception(RuntimeError(said)).status is Status.oom
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    assert str(Witness(log).of_death("rank 1", -37)) == "rank 1 died of signal 37"

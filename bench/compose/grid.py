@@ -94,22 +94,18 @@ def values_of(override: Override) -> list[Override]:
 
 def _swept(override: Override) -> list[Any]:
     """The values, with 1,2,4,...,64 spelled out."""
-    sweep = override.value()
+    sweep, key, typed = override.value(), override.get_key_element(), override.get_value_string()
     if isinstance(sweep, ChoiceSweep) and ELLIPSIS in sweep.list:
         try:
             return expand(sweep.list)
         except SeriesError as error:
             raise SeriesError(f"{override.key_or_group}={error}") from None
-    if override.is_interval_sweep():
-        problem = "holds endlessly many values; list those to measure, as in 1,2,4,...,64"
-        raise InvalidSetting(override.get_key_element(), override.get_value_string(), problem)
-    if isinstance(sweep, RangeSweep) and any(True for _ in islice(sweep.range(), MAX_TERMS, None)):
-        problem = f"holds more than {MAX_TERMS:,} values; take larger steps"
-        raise InvalidSetting(override.get_key_element(), override.get_value_string(), problem)
+    as_in = "list those to measure, as in 1,2,4,...,64"
+    require(not override.is_interval_sweep(), key, typed, f"holds endlessly many values; {as_in}")
+    is_long = isinstance(sweep, RangeSweep) and any(True for _ in islice(sweep.range(), MAX_TERMS, None))
+    require(not is_long, key, typed, f"holds more than {MAX_TERMS:,} values; take larger steps")
     values = list(override.sweep_iterator())
-    require(
-        bool(values), override.get_key_element(), override.get_value_string(), "holds no value; list those to measure, as in 1,2,4,...,64"
-    )
+    require(bool(values), key, typed, f"holds no value; {as_in}")
     return values
 
 

@@ -59,7 +59,8 @@ class Witness:
             return JobLost(
                 Status.oom, f"an allocation failed and ended {who}; raise hardware.memory_limit_gb, or take a smaller model or batch"
             )
-        how = f"died of {signal.Signals(-exit_code).name}" if exit_code < 0 else f"left with exit code {exit_code}"
+        names = {each.value: each.name for each in signal.Signals}  # real-time signals have none
+        how = f"died of {names.get(-exit_code, f'signal {-exit_code}')}" if exit_code < 0 else f"left with exit code {exit_code}"
         return JobLost(Status.crashed, f"{who} {how}")
 
     def _said(self) -> str:

@@ -49,10 +49,6 @@ class Settings(FrameworkConfig):
         return "openvino", "openvino-genai", *(("nncf",) if self.compression is not Compression.none else ())
 
     @property
-    def reads_every_weight(self) -> bool:
-        return self.compression is Compression.none
-
-    @property
     def bytes_per_weight(self) -> float | None:
         return _BYTES.get(self.compression)
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
@@ -106,15 +106,16 @@ class CeilingKeeper:
 
     known: HostCeilings | None = None
     may_repeat: bool = True  # false where other jobs may be running
-    _sought: bool = False
+    _sought: set[str] = field(default_factory=set)  # devices
 
     def ensure(self, run: RunConfig, note: Callable[[str], None]) -> None:
-        if self._sought or not _wanted(run):
-            return
-        self._sought = True
-        self.known = cached(describe())
         gpus = devices_for(run).of(run)
-        if self.known is None or self.known.of(gpus[0].name if gpus else "cpu") is None:
+        device = gpus[0].name if gpus else "cpu"
+        if device in self._sought or not _wanted(run):
+            return
+        self._sought.add(device)
+        self.known = self.known or cached(describe())
+        if self.known is None or self.known.of(device) is None:
             self._measure(note)
 
     def raised(self, run: RunConfig, note: Callable[[str], None]) -> bool:

@@ -84,13 +84,13 @@ class SweepProgress:
         return sum(count for status, count in self._statuses.items() if not Status(status).is_result)
 
     def _time_left(self) -> str:
-        """From each job's estimated cost, and how long the dearest quarter of the measured ones really took.
+        """From each job's estimated cost, and how long the dearest quarter of those measured really took.
 
-        Cheap ones, which come first, and the first of all spend most of their time on what no estimate holds.
+        Cheap ones, which come first, spend most of their time on what no estimate holds, and the very first one brings everything up.
         """
-        if len(self._took) < 2:
+        if not (took := self._took[1:]):
             return ""
-        dearest = nlargest(max(1, len(self._took) // 4), self._took)
+        dearest = nlargest(max(1, len(took) // 4), took)
         estimated_s, real_s = (sum(seconds) for seconds in zip(*dearest, strict=True))
         left_s = max(0.0, self._cost_left_s) * real_s / estimated_s
         return f"{format_seconds(float(f'{left_s:.1e}'))} left"
