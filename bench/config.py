@@ -260,9 +260,9 @@ def _check_lengths(run: RunConfig) -> None:
     model = run.model
     if model.weights is Weights.pretrained:
         require_path(model.path)
-    elif not model.family:
+    else:
         problem = "random weights need a model_type and its sizes; see conf/model/ for examples"
-        raise InvalidSetting("model.architecture", model.architecture, problem)
+        require(bool(model.family), "model.architecture", model.architecture, problem)
     if model.max_positions is not None and run.total_tokens > model.max_positions:
         problem = f"{run.total_tokens} is more than the {model.max_positions} positions of {model.name}"
         remedy = "shorten input_tokens or output_tokens, or choose a model with more positions"
@@ -278,8 +278,7 @@ def _check_windows(run: RunConfig) -> None:
 
 def _check_hardware(run: RunConfig) -> None:
     name, tp = run.hardware.name or "", run.framework.ranks
-    if tp < 1:
-        raise InvalidSetting("framework.tp", tp, "must be at least 1; 1 means no tensor parallelism")
+    require(tp >= 1, "framework.tp", tp, "must be at least 1; 1 means no tensor parallelism")
     count = re.match(r"(\d+)x", name)
     on_gpus = run.hardware.device is Device.cuda and run.framework.uses_gpus
     if count and on_gpus and int(count[1]) != tp and not run.hardware.is_label:

@@ -14,7 +14,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from bench.config import RunConfig
-from bench.errors import InvalidSetting, UnknownName
+from bench.errors import UnknownName, require
 from bench.frameworks import registered_frameworks, settings_by_name
 
 _PACKAGE = Path(__file__).parents[1]
@@ -41,11 +41,9 @@ class Placement:
     def __post_init__(self) -> None:
         if self.executor not in (known := ("local", "slurm", "ray")):
             raise UnknownName("executor", self.executor, known, "as in hydra.launcher.executor=slurm")
-        if self.workers < 1:
-            raise InvalidSetting("hydra.launcher.workers", self.workers, "must be at least 1")
-        if self.detach and self.executor != "slurm":
-            problem = f"executor={self.executor} ends with this process; only executor=slurm goes on alone"
-            raise InvalidSetting("hydra.launcher.detach", True, problem)
+        require(self.workers >= 1, "hydra.launcher.workers", self.workers, "must be at least 1")
+        problem = f"executor={self.executor} ends with this process; only executor=slurm goes on alone"
+        require(not self.detach or self.executor == "slurm", "hydra.launcher.detach", True, problem)
 
 
 class OwnConfigs(SearchPathPlugin):  # type: ignore[misc]

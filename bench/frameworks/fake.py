@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional
 import numpy as np
 
 from bench.config import FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting
+from bench.errors import require
 from bench.frameworks.base import OnStep, Tokens
 from bench.roofline import ModelShape, shape_of
 
@@ -31,10 +31,8 @@ class Settings(FrameworkConfig):
         return ("numpy",)
 
     def check(self, run: RunConfig) -> None:
-        if run.generation.num_beams > 1:
-            raise InvalidSetting(
-                "generation.num_beams", run.generation.num_beams, "framework=fake has no beam search; set it to 1, or choose framework=hf"
-            )
+        beams = run.generation.num_beams
+        require(beams == 1, "generation.num_beams", beams, "framework=fake has no beam search; set it to 1, or choose framework=hf")
 
 
 class Fake:

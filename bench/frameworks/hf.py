@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Optional
 import numpy as np
 
 from bench.config import Abilities, FrameworkConfig, GenerationConfig, ModelConfig, RunConfig, Weights
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import Unsupported, require
 from bench.frameworks.base import Framework, OnStep, Tokens
 from bench.frameworks.transformers import decode_loop, models, tp_plan
 from bench.frameworks.transformers.generate import generate
@@ -72,14 +72,14 @@ class Settings(FrameworkConfig):
         return BYTES_PER_WEIGHT.get(self.quantization)
 
     def check(self, run: RunConfig) -> None:
-        if self.compile and self.cache is not Cache.static:
-            raise InvalidSetting(
-                "framework.compile", True, "with a growing cache, every step would be compiled anew; set framework.cache=static"
-            )
-        if self.draft and self.loop is not Loop.generate:
-            raise InvalidSetting("framework.draft", self.draft, "only generate can use a draft; set framework.loop=generate")
-        if self.tp > 1 and (self.compile or self.draft or self.quantization is not Quantization.none):
-            raise InvalidSetting("framework.tp", self.tp, "ranks have no compile, quantization or draft; unset it, or use one rank")
+        problem = "with a growing cache, every step would be compiled anew; set framework.cache=static"
+        require(not self.compile or self.cache is Cache.static, "framework.compile", True, problem)
+        problem = "only generate can use a draft; set framework.loop=generate"
+        require(not self.draft or self.loop is Loop.generate, "framework.draft", self.draft, problem)
+        is_plain = not (self.compile or self.draft or self.quantization is not Quantization.none)
+        require(
+            self.tp == 1 or is_plain, "framework.tp", self.tp, "ranks have no compile, quantization or draft; unset it, or use one rank"
+        )
 
 
 def engine(run: RunConfig) -> Framework:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Optional
 import numpy as np
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import Unsupported, require
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.failure import out_of_memory
@@ -65,10 +65,9 @@ class Settings(FrameworkConfig):
         return self.quantization is Quantization.none
 
     def check(self, run: RunConfig) -> None:
-        if self.ubatch < 1:
-            raise InvalidSetting("framework.ubatch", self.ubatch, "must be at least 1; it is a number of tokens")
-        if self.quantization is not Quantization.none and gguf_header.is_gguf(run.model.path):
-            raise InvalidSetting("framework.quantization", self.quantization, "model.path is a GGUF file, which has its own; leave it out")
+        require(self.ubatch >= 1, "framework.ubatch", self.ubatch, "must be at least 1; it is a number of tokens")
+        fits = self.quantization is Quantization.none or not gguf_header.is_gguf(run.model.path)
+        require(fits, "framework.quantization", self.quantization, "model.path is a GGUF file, which has its own; leave it out")
 
 
 class LlamaCpp:

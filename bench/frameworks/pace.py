@@ -11,7 +11,7 @@ from math import isqrt
 from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, MissingExtra, Unavailable, Unsupported
+from bench.errors import MissingExtra, Unavailable, Unsupported, require
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.transformers import models, saved
 from bench.frameworks.transformers.generate import StepStreamer
@@ -65,15 +65,11 @@ class Settings(FrameworkConfig):
     def check(self, run: RunConfig) -> None:
         for operator, backend in self.llm_operators.items():
             key = f"framework.llm_operators.{operator}"
-            if operator not in OPERATORS:
-                raise InvalidSetting(key, backend, f"PACE has no such operator; it has {', '.join(OPERATORS)}")
+            require(operator in OPERATORS, key, backend, f"PACE has no such operator; it has {', '.join(OPERATORS)}")
             known = _ATTENTION_BACKENDS if operator == "Attention" else _BACKENDS
-            if backend not in known:
-                raise InvalidSetting(key, backend, f"choose one of {', '.join(known)}")
-        if self.spec_config.num_speculated_tokens < 1:
-            raise InvalidSetting(
-                "framework.spec_config.num_speculated_tokens", self.spec_config.num_speculated_tokens, "must be at least 1"
-            )
+            require(backend in known, key, backend, f"choose one of {', '.join(known)}")
+        speculated = self.spec_config.num_speculated_tokens
+        require(speculated >= 1, "framework.spec_config.num_speculated_tokens", speculated, "must be at least 1")
 
 
 class Pace:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, Device, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, Unsupported
+from bench.errors import Unsupported, require
 from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.request_loop import Room, Served, most_prefill_steps, serve
@@ -37,8 +37,8 @@ class Settings(FrameworkConfig):
 
     def check(self, run: RunConfig) -> None:
         for key in ("max_num_seqs", "max_num_batched_tokens", "kv_cache_gb", "tp"):
-            if (value := getattr(self, key)) is not None and value <= 0:
-                raise InvalidSetting(f"framework.{key}", value, "must be above 0; leave it out for the default")
+            value = getattr(self, key)
+            require(value is None or value > 0, f"framework.{key}", value, "must be above 0; leave it out for the default")
 
 
 class Vllm:

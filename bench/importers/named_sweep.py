@@ -37,14 +37,12 @@ class NamedSweep:
     def as_yaml(self) -> str:
         swept = {key: values for key, values in self.settings.items() if isinstance(values, list) and len(values) > 1}
         fixed = {key: value[0] if isinstance(value, list) and value else value for key, value in self.settings.items() if key not in swept}
-        tree = _tree({"name": self.name, **fixed})
-        if self.only_with:
-            tree["sweep"] = {"also": {part: [spelled(key, value) for key, value in own.items()] for part, own in self.only_with.items()}}
-        if self.together:
-            tree.setdefault("sweep", {})["zip"] = [",".join(self.together)]
-        if swept:
-            params = (spelled(key, values).partition("=") for key, values in swept.items())
-            tree["hydra"] = {"sweeper": {"params": {key: values for key, _, values in params}}}
+        of_grid = {
+            "sweep.also": {part: [spelled(key, value) for key, value in own.items()] for part, own in self.only_with.items()},
+            "sweep.zip": [",".join(self.together)] if self.together else [],
+            "hydra.sweeper.params": {key: spelled(key, values).partition("=")[2] for key, values in swept.items()},
+        }
+        tree = _tree({"name": self.name, **fixed, **{key: value for key, value in of_grid.items() if value}})
         return _PAGE.format(
             header=HEADER,
             source=self.source,

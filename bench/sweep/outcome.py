@@ -150,17 +150,12 @@ def _sampled(times: SampledTimes) -> Row:
 def _token_times(times: tuple[tuple[float, ...], ...] | None) -> Row:
     if not times:
         return {}
-    gaps = len(times[0]) - 1
-    return {
-        "token_times_s": [list(steps) for steps in times],
-        "ttft_s": median([steps[0] for steps in times]),
-        **(_gaps(times) if gaps else {}),
-    }
-
-
-def _gaps(times: tuple[tuple[float, ...], ...]) -> Row:
+    first = {"token_times_s": [list(steps) for steps in times], "ttft_s": median([steps[0] for steps in times])}
     gaps = [later - earlier for steps in times for earlier, later in pairwise(steps)]
+    if not gaps:
+        return first
     return {
+        **first,
         "tpot_s": median([(steps[-1] - steps[0]) / (len(steps) - 1) for steps in times]),
         **{f"itl_p{percent}_s": float(np.percentile(gaps, percent)) for percent in (50, 90, 99)},
     }
