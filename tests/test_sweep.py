@@ -240,6 +240,8 @@ BAD_INPUT = [
     (["dtype=bf16"], "no setting named 'dtype'; did you mean model.dtype?"),
     (["model=facebook/opt-125m"], "write model=pretrained model.path=facebook/opt-125m"),
     (["data=mine/prompts.jsonl"], "write data=dataset data.path=mine/prompts.jsonl"),
+    (["+sweeps=./mine.yaml"], "write +from=./mine.yaml"),
+    (["framework=fake", "framework.draft=mine"], "did you mean framework.draft of framework=hf?"),
     (["model.path=mine"], "model.path=mine: is read by no point; write model=pretrained model.path=mine"),
     (["data.path=mine.jsonl"], "data.path=mine.jsonl: is read by no point; write data=dataset data.path=mine.jsonl"),
     (["+sweep=demmo"], "did you mean 'demo'?"),

@@ -21,8 +21,12 @@ from bench.frameworks import settings_by_name
 def unknown_setting(key: str, group: type) -> UnknownSetting:
     """`group` is the type that has no such key."""
     name = key.rpartition(".")[2]
-    kinds = [*GROUPS.items(), *(("framework", settings) for settings in settings_by_name().values())]
-    elsewhere = dict.fromkeys(f"{part}.{name}" for part, kind in kinds if name in (field.name for field in fields(kind)))
+    engines = settings_by_name()
+    kinds = [*GROUPS.items(), *(("framework", settings) for settings in engines.values())]
+    elsewhere = list(dict.fromkeys(f"{part}.{name}" for part, kind in kinds if name in (field.name for field in fields(kind))))
+    if key in elsewhere:  # other frameworks have it
+        having = [engine for engine, kind in engines.items() if name in (field.name for field in fields(kind))]
+        elsewhere = [f"{key} of framework={' or '.join(having)}"]
     known = [field.name for field in fields(group) if not field.name.startswith("_")]
     return UnknownSetting(key, known, elsewhere if name not in known else ())
 
@@ -37,7 +41,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         kind, _, path = str(error.missing_cfg_file).partition("/")
         if kind in _OF_YOURS and ("/" in path or os.path.exists(path)):
-            return f"{kind}={path}: is no file in conf/{kind}; write {_OF_YOURS[kind]}={path} for one of yours, or of a hub"
+            return f"{kind}={path}: is no file in conf/{kind}; write {_OF_YOURS[kind]}={path} for a file, a folder or a hub id"
         return str(UnknownName(group.removesuffix("s"), name, error.options, f"or add conf/{group}/{name}.yaml"))
     if isinstance(error, OverrideParseException):
         form = "write key=value without spaces (batch_size=1,2,4), put what has spaces or brackets into quotes"
@@ -50,7 +54,7 @@ def explain(error: Exception, typed: Sequence[str] = ()) -> str:
     return f"{f'conf/{file[1]}.yaml: ' if file and told else ''}{told or ' '.join(str(error).split()) or _WITHOUT_WORDS}"
 
 
-_OF_YOURS = {"model": "model=pretrained model.path", "data": "data=dataset data.path"}
+_OF_YOURS = {"model": "model=pretrained model.path", "data": "data=dataset data.path", "sweeps": "+from"}
 _KINDS = {"to Integer": "a whole number", "to Float": "a number", "not a valid bool (type str)": "true or false"}
 _WITHOUT_WORDS = (
     "a part of the configuration has the wrong shape, such as a list where settings are expected; compare yours with conf/config.yaml"
