@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from bench.cells import json_object, json_value
 from bench.config import GROUPS, OPTIONS, Decode, FrameworkConfig, RunConfig
-from bench.errors import InvalidSetting, NoRows
+from bench.errors import InvalidSetting, NoRows, require
 from bench.frameworks import settings_by_name
 from bench.identity import canonical_json
 from bench.importers.named_sweep import NamedSweep, file_name
@@ -38,19 +38,15 @@ def convert(path: Path, folder: Path) -> NamedSweep:
     home = home.parent if home.name == "rows" else home
     sweep = NamedSweep(file_name(f"{home.resolve().name}-here"), f"the rows in {path.name}")
     points = list(_points(_rows(path, home), sweep))
-    if not points:
-        raise InvalidSetting(
-            "+from", path, "no row in it holds the config of its point; name the folder or the file of a sweep of this program"
-        )
+    problem = "no row in it holds the config of its point; name the folder or the file of a sweep of this program"
+    require(bool(points), "+from", path, problem)
     for group in OPTIONS:
         names = _write_options(folder, group, [point[group] for point in points])
         for point, name in zip(points, names, strict=True):
             point[group] = name
     for key, value in (setting for point in points for setting in point.items()):
-        if isinstance(value, dict | list):
-            raise InvalidSetting(
-                key, f"{value}"[:60], "is one value in every row of this program; the file was changed, so name another one"
-            )
+        problem = "is one value in every row of this program; the file was changed, so name another one"
+        require(not isinstance(value, dict | list), key, f"{value}"[:60], problem)
     axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0]}
     is_grid = prod(map(len, axes.values())) == len(points)
     for key, values in axes.items():
@@ -93,8 +89,8 @@ def _points(rows: Sequence[Row], sweep: NamedSweep) -> Iterator[Point]:
 
 def _known(config: Mapping[str, Any], frameworks: Mapping[str, type[FrameworkConfig]], told: dict[str, None]) -> Point:
     """What today's settings have a place for; the rest is told. All points have the same keys."""
-    if "${" in json.dumps(config):
-        raise InvalidSetting("config", "${...}", "is a formula, and a row holds values; the file was changed, so name another one")
+    problem = "is a formula, and a row holds values; the file was changed, so name another one"
+    require("${" not in json.dumps(config), "config", "${...}", problem)
     point: Point = {}
     for each in fields(RunConfig):
         key, given = each.name, config.get(each.name)

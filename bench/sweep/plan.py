@@ -96,9 +96,9 @@ class Plan:
 def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
     """What is left to do of these points, given the rows that count."""
     rounds = points[0].rounds if points else 0
-    jobs = _unique(Job(run, number) for number in range(rounds) for run in points)
+    by_key = {job.key: job for job in (Job(run, number) for number in range(rounds) for run in points)}  # each once
+    jobs = list(by_key.values())
     ledger = Ledger()
-    by_key = {job.key: job for job in jobs}
     for row in rows:
         key = (row["config_id"], row["round"])
         if points and _counts(Status(row["status"]), points[0].rerun):
@@ -186,10 +186,6 @@ def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:
 
 def _search_is_over(job: Job, ledger: Ledger) -> bool:
     return job.run.is_search and next(_search(job, ledger), None) is None
-
-
-def _unique(jobs: Iterable[Job]) -> list[Job]:
-    return list({job.key: job for job in jobs}.values())
 
 
 def _counts(status: Status, rerun: Rerun) -> bool:
