@@ -188,7 +188,8 @@ def test_a_key_of_many_long_names_makes_the_picture_higher_and_leaves_room_for_t
     figure = picture.figure()
     figure.draw_without_rendering()
     assert len(figure.legends[0].get_texts()) == 25
-    assert all(ax.get_window_extent().height > 0.25 * figure.bbox.height for ax in figure.axes)
+    assert all(ax.get_window_extent().height > 1.0 * figure.dpi for ax in figure.axes)  # an inch
+    assert figure.get_figheight() < 12
     assert figure.axes[0].get_window_extent().y1 < figure.legends[0].get_window_extent().y0
 
 
@@ -287,6 +288,13 @@ def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, que
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
     with pytest.raises(BenchError, match=message):
         charts.own_picture(settings, **question)
+
+
+def test_more_lines_than_anybody_can_tell_apart_are_refused(tmp_path: Path) -> None:
+    machines = [f"machine {i}" for i in range(60)]
+    settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"], hardware=machines, output_tokens=[11], batch_size=[1, 2]))
+    with pytest.raises(BenchError, match="gives 120 lines, more than anybody can tell apart; choose some of them with --where"):
+        charts.own_picture(settings, "batch_size", "latency_s")
 
 
 def test_frameworks_side_by_side_under_the_names_of_amds_benchmark(tmp_path: Path) -> None:

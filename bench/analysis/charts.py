@@ -21,6 +21,7 @@ from bench.results import Status
 
 MOST_PICTURES = 12  # a grid over many models would draw for minutes
 _MOST_LINES = 7  # more cannot be told apart
+_MOST_NAMES = 100  # a longer key would be most of the picture
 _LISTING = ".drawn"
 
 
@@ -143,6 +144,9 @@ def own_picture(
     frame = _selected(settings, x, y, where)
     along = "batch_size" if is_quantity(x) and frame["batch_size"].nunique() > 1 else None
     line = line or [column for column in varying(frame) if column not in (x, *facet, along)]
+    if (count := frame.groupby(list(line), dropna=False).ngroups if line else 1) > _MOST_NAMES:
+        problem = f"gives {count} lines, more than anybody can tell apart; choose some of them with --where, or name fewer columns"
+        raise InvalidSetting("--line", " ".join(line), problem)
     _refuse_overlap(frame, line, [along or x, *line, *facet])
     apart = [*line, *facet]
     chart = Chart(

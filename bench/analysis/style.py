@@ -40,7 +40,7 @@ HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no l
 
 _LOOK = Path(__file__).with_name("house.mplstyle")
 _LEFT = 0.03  # of the texts, in the figure
-_LEAST = 0.4  # of its height, for the panels
+_LEAST = 0.5  # of the height that a figure is made with, for the panels
 
 
 @contextmanager
@@ -122,7 +122,9 @@ def save_all(figures: Iterable[tuple[str, Figure]], folder: Path) -> list[Path]:
         return [file for name, figure in figures for file in save(figure, folder / name)]
 
 
-def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Sequence[Artist] = (), caption: str = "") -> None:
+def put_texts(
+    figure: Figure, title: str, subtitle: str, footer: str, key: Sequence[Artist] = (), caption: str = "", least_in: float = 0.0
+) -> None:
     """Under each other the title, what all points share, the key to the marks and the name of the vertical axis; below, the footer.
 
     The panels get what is left; where that is little, the picture gets higher.
@@ -135,11 +137,13 @@ def put_texts(figure: Figure, title: str, subtitle: str, footer: str, key: Seque
     top = _put_text(figure, top, caption, va="top", fontsize=10, color=MUTED) - 2 * point
     foot = 6 * point
     bottom = 2 * foot - _put_text(figure, foot, footer, va="bottom", fontsize=8.2, color=MUTED) + 4 * point
-    if top - bottom < _LEAST - 0.01:
-        figure.set_figheight(figure.get_figheight() * (1 - top + bottom) / (1 - _LEAST))
+    height_in = figure.get_figheight()
+    least_in = least_in or _LEAST * height_in
+    if (lacks_in := least_in - (top - bottom) * height_in) > 0.01:
+        figure.set_figheight(height_in + lacks_in)
         for artist in (*figure.texts, *figure.legends):
             artist.remove()
-        put_texts(figure, title, subtitle, footer, key, caption)
+        put_texts(figure, title, subtitle, footer, key, caption, least_in)
         return
     figure.set_layout_engine("constrained", rect=(_LEFT - 0.01, bottom, 1 - _LEFT, top - bottom))
 
