@@ -150,10 +150,10 @@ def _impossible(numbers: pa.Array, low: float, high: float) -> list[int]:
     flat = numbers
     while pa.types.is_list(flat.type):
         flat = flat.flatten()
-    fit = pc.and_(pc.greater_equal(flat, low), pc.less_equal(flat, high))
-    if not pa.types.is_integer(flat.type):
-        fit = pc.and_(fit, pc.is_finite(flat))
-    if flat is numbers:
+    if pa.types.is_integer(flat.type):
+        flat = flat.cast(pa.float64(), safe=False)  # pyarrow compares no integer beyond 2**53 with a float
+    fit = pc.and_(pc.and_(pc.greater_equal(flat, low), pc.less_equal(flat, high)), pc.is_finite(flat))
+    if not pa.types.is_list(numbers.type):
         return list(pc.indices_nonzero(pc.invert(fit)).to_pylist())
     if flat.null_count == 0 and pc.all(fit, min_count=0).as_py():
         return []

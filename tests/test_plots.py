@@ -282,12 +282,25 @@ def test_a_panel_per_value_holds_its_own_lines(tmp_path: Path) -> None:
         ({"x": "batch_size", "y": "status"}, "does not hold numbers"),
         ({"x": "noise", "y": "latency_s"}, "holds a list"),
         ({"x": "batch_size", "y": "latency_s", "facet": ("framework", "output_tokens", "model")}, "one column, or two"),
+        (
+            {"x": "batch_size", "y": "latency_s", "facet": ["energy_j"]},
+            "has no value in 24 of 24 results, which no panel would show; name another",
+        ),
     ],
 )
 def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, question: dict[str, Any], message: str) -> None:
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
     with pytest.raises(BenchError, match=message):
         charts.own_picture(settings, **question)
+
+
+def test_results_that_stand_in_no_panel_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"], output_tokens=[11])).assign(
+        cache=pd.Series(["static", None] * 4, dtype=object)
+    )
+    with pytest.raises(BenchError, match=r"has no value in 4 of 8 results, .* choose the others with --where \"`cache`.notna\(\)\""):
+        charts.own_picture(settings, "batch_size", "latency_s", facet=["cache"])
+    assert charts.own_picture(settings, "batch_size", "latency_s", facet=["cache"], where="`cache`.notna()").figure().axes
 
 
 def test_more_lines_than_anybody_can_tell_apart_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from bench.config import RunConfig
 from bench.errors import Unsupported
+from bench.frameworks import failure
 from bench.frameworks.failure import JobLost, Witness, of_exception
 from bench.frameworks.ranks import Ranks
 from bench.host.devices import Slot
@@ -155,3 +156,10 @@ def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
     assert str(Witness(log).of_death("rank 1", -37)) == "rank 1 died of signal 37"
+
+
+def test_where_the_kernel_does_not_tell_whom_it_killed_a_death_is_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failure, "_VMSTAT", tmp_path / "none")
+    log = tmp_path / "log"
+    log.touch()
+    assert Witness(log).of_death("the worker", -9).status is Status.crashed

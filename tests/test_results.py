@@ -126,6 +126,17 @@ def test_a_figure_that_its_column_cannot_hold_costs_no_row(store: Store) -> None
     assert back == {"model": "x", "batch_size": None, "seed": None, "predicted_bytes": None}
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**53 + 1])
+@pytest.mark.parametrize("name", ["seed", "predicted_bytes", "peak_host_bytes"])
+def test_an_integer_that_no_float_holds_is_read_like_any_other(store: Store, name: str, number: int) -> None:
+    store.prepare()
+    pq.write_table(
+        pa.table({**{key: [value] for key, value in row().items()}, name: pa.array([number])}), store.rows_folder / "odd.parquet"
+    )
+    [back] = store.rows([name, "error"])
+    assert back[name] == (number if name == "seed" or number > 0 else None)
+
+
 def test_texts_are_cut_and_cannot_move_a_cursor(store: Store) -> None:
     store.write(row(model="\x1b[2J" + "x" * 10**6, noise=["\x1b[2J"], error="e" * 10**6))
     [back] = store.rows(["model", "noise"])

@@ -142,6 +142,7 @@ def own_picture(
     if len(facet) > 2:
         raise InvalidSetting("--facet", " ".join(facet), "takes one column, or two for rows and columns; name fewer")
     frame = _selected(settings, x, y, where)
+    _refuse_unplaced(frame, facet)
     along = "batch_size" if is_quantity(x) and frame["batch_size"].nunique() > 1 else None
     line = line or [column for column in varying(frame) if column not in (x, *facet, along)]
     if (count := frame.groupby(list(line), dropna=False).ngroups if line else 1) > _MOST_NAMES:
@@ -176,6 +177,16 @@ def _selected(settings: pd.DataFrame, x: str, y: str, where: str | None) -> pd.D
     if not pd.api.types.is_numeric_dtype(frame[y]):
         raise InvalidSetting("--y", y, "does not hold numbers; choose a column like latency_s, ttft_s or output_tok_s")
     return frame
+
+
+def _refuse_unplaced(frame: pd.DataFrame, facet: Sequence[str]) -> None:
+    """Results without a value would stand in no panel."""
+    ok = frame[frame["status"] == Status.ok]
+    for column in facet:
+        if lacking := int(ok[column].isna().sum()):
+            others = f'choose the others with --where "`{column}`.notna()", or ' if lacking < len(ok) else ""
+            problem = f"has no value in {lacking} of {len(ok)} results, which no panel would show; {others}name another column"
+            raise InvalidSetting("--facet", column, problem)
 
 
 def _refuse_overlap(frame: pd.DataFrame, line: Sequence[str], apart: Sequence[str]) -> None:
