@@ -75,6 +75,15 @@ def test_points_that_are_no_grid_come_back_as_they_are_and_one_file_is_enough(th
     assert len(points_from(theirs / "rows", "num_runs=2")[0]) == len(files) - 3
 
 
+def test_what_holds_for_a_whole_sweep_may_differ_between_the_commands_that_gave_the_rows(tmp_path: Path) -> None:
+    runs = [*sweep.points("framework=fake", "batch_size=1,2", "rounds=3"), *sweep.points("framework=fake", "batch_size=4", "order=given")]
+    folder = written(tmp_path / "theirs", [row_of(run) for run in runs])
+    points, told = points_from(folder)
+    assert {(point.batch_size, point.rounds, point.order) for point in points} == {(1, 3, "cost"), (2, 3, "cost"), (4, 3, "cost")}
+    assert "rounds=1, 3: holds for the whole sweep, so 3 is taken; set rounds for another one" in told
+    assert {point.rounds for point in points_from(folder, "rounds=5")[0]} == {5}
+
+
 def test_what_this_version_does_not_know_is_told_and_what_would_run_their_code_is_off(tmp_path: Path) -> None:
     row = row_of(sweep.points("framework=fake", "hardware.env.OMP_NUM_THREADS=1")[0])
     env = {"OMP_NUM_THREADS": "1", "LD_PRELOAD": "/x/evil.so", "OMP_TOOL_LIBRARIES": "evil.so", "MKL_X": "/x"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from math import prod
@@ -23,6 +24,7 @@ from bench.results import Row, Store, read_file
 
 _COLUMNS = ["point_id", "config"]
 _OURS = ("name", "output_dir", "sweep", "rerun", "report")  # where results go, and which of them to get, is for whoever runs it
+_OF_THE_SWEEP = ("rounds", "order")
 _RUNS_CODE = {"python": "an interpreter of theirs", "trust_remote_code": "it runs code that comes with a model"}
 # Of the worker's environment: what changes timings, and neither loads a library (LD_PRELOAD, OMP_TOOL_LIBRARIES) nor names a file.
 _HARMLESS = re.compile(r"(?:OMP_(?!TOOL)|GOMP_|KMP_|MKL_|DNNL_|ONEDNN_)\w*=[\w.,:{}() -]*")
@@ -40,6 +42,8 @@ def convert(path: Path, folder: Path) -> NamedSweep:
     points = list(_points(_rows(path, home), sweep))
     problem = "no row in it holds the config of its point; name the folder or the file of a sweep of this program"
     require(bool(points), "+from", path, problem)
+    for key in _OF_THE_SWEEP:
+        _agree(key, points, sweep)
     for group in OPTIONS:
         names = _write_options(folder, group, [point[group] for point in points])
         for point, name in zip(points, names, strict=True):
@@ -56,6 +60,16 @@ def convert(path: Path, folder: Path) -> NamedSweep:
         else:
             (sweep.choices if key in OPTIONS else sweep.settings)[key] = values[0]
     return sweep
+
+
+def _agree(key: str, points: Sequence[Point], sweep: NamedSweep) -> None:
+    """Commands that gave these rows may have differed in what holds for a whole sweep: it gets what most points have."""
+    values = Counter(f"{point.get(key)}" for point in points)
+    if len(values) > 1:
+        most = max(points, key=lambda point: values[f"{point.get(key)}"]).get(key)
+        sweep.notes.append(f"{key}={', '.join(sorted(values))}: holds for the whole sweep, so {most} is taken; set {key} for another one")
+        for point in points:
+            point[key] = most
 
 
 def _rows(path: Path, home: Path) -> list[Row]:
