@@ -84,6 +84,18 @@ def test_what_holds_for_a_whole_sweep_may_differ_between_the_commands_that_gave_
     assert {point.rounds for point in points_from(folder, "rounds=5")[0]} == {5}
 
 
+@pytest.mark.parametrize("older", [0, 1])
+def test_rows_of_an_older_version_lack_settings(tmp_path: Path, older: int) -> None:
+    rows = [row_of(run) for run in sweep.points("framework=fake", "batch_size=1,2", "measure.window=12", "prune=false")]
+    config = json.loads(rows[older]["config"])
+    del config["prune"], config["measure"]
+    rows[older]["config"] = json.dumps(config)
+    points, _ = points_from(written(tmp_path / "theirs", rows))
+    found = [(point.prune, point.measure.window) for point in sorted(points, key=lambda point: int(point.batch_size))]
+    assert found.pop(1 - older) == (False, 12)
+    assert found == [(True, 16)]
+
+
 def test_what_this_version_does_not_know_is_told_and_what_would_run_their_code_is_off(tmp_path: Path) -> None:
     row = row_of(sweep.points("framework=fake", "hardware.env.OMP_NUM_THREADS=1")[0])
     env = {"OMP_NUM_THREADS": "1", "LD_PRELOAD": "/x/evil.so", "OMP_TOOL_LIBRARIES": "evil.so", "MKL_X": "/x"}

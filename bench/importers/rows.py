@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from enum import StrEnum
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def convert(path: Path, folder: Path) -> NamedSweep:
     for key, value in (setting for point in points for setting in point.items()):
         problem = "is one value in every row of this program; the file was changed, so name another one"
         require(not isinstance(value, dict | list), key, f"{value}"[:60], problem)
+    for key in dict.fromkeys(key for point in points for key in point):  # rows of an older version lack what came later
+        for point in points:
+            point.setdefault(key, _default(key))
     axes = {key: list(dict.fromkeys(point[key] for point in points)) for key in points[0]}
     is_grid = prod(map(len, axes.values())) == len(points)
     for key, values in axes.items():
@@ -70,6 +74,12 @@ def _agree(key: str, points: Sequence[Point], sweep: NamedSweep) -> None:
         sweep.notes.append(f"{key}={', '.join(sorted(values))}: holds for the whole sweep, so {most} is taken; set {key} for another one")
         for point in points:
             point[key] = most
+
+
+def _default(key: str) -> Any:
+    group, _, name = key.partition(".")
+    default = next(each.default for each in fields(GROUPS[group] if name else RunConfig) if each.name == (name or group))
+    return str(default) if isinstance(default, StrEnum) else default
 
 
 def _rows(path: Path, home: Path) -> list[Row]:
