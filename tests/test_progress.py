@@ -47,5 +47,20 @@ def test_the_time_left_is_of_the_right_size_early_in_a_sweep_although_cheap_jobs
     assert min(off) > 0.4
 
 
+def test_of_jobs_that_cost_the_same_those_that_load_a_model_do_not_stand_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight models of four jobs: each job takes 2 s, and loading 30 s."""
+    clock_s, screen = 100.0, io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock_s)
+    plan = make_plan([fake_run(seed=seed) for seed in range(32)], [])
+    with SweepProgress(plan, Console(file=screen, force_terminal=True, width=200)) as shown:
+        for number, job in enumerate(plan.todo[:16]):
+            clock_s += 2 if number % 4 else 32
+            screen.truncate(0)
+            shown.finished(job, _row(job))
+        shown.repeating(job, "repeat", 1, 1)
+    [left_min] = re.findall(r"([\d.]+) min left", screen.getvalue())[-1:]
+    assert 1.5 < float(left_min) < 3.5  # 152 s
+
+
 def _row(job: Job) -> dict[str, object]:
     return {"status": "ok", "latency_s": 1.0, "output_tok_s": 1.0, "noise": [], "suspect": []}

@@ -90,7 +90,8 @@ class SweepProgress:
         """
         if not (took := self._took[1:]):
             return ""
-        dearest = nlargest(max(1, len(took) // 4), took)
+        least = nlargest(max(1, len(took) // 4), (cost_s for cost_s, _ in took))[-1]
+        dearest = [each for each in took if each[0] >= least]  # all that cost the same: some of them loaded a model, or measured a line
         estimated_s, real_s = (sum(seconds) for seconds in zip(*dearest, strict=True))
         left_s = max(0.0, self._cost_left_s) * real_s / estimated_s
         return f"{format_seconds(float(f'{left_s:.1e}'))} left"
