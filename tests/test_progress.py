@@ -19,6 +19,8 @@ def test_points_that_would_look_alike_are_told_apart_by_the_settings_in_which_th
     lines = [line for line in ran.stdout.splitlines() if " ok " in line]
     assert len({re.sub(r"^.*? ok +|:.*", "", line) for line in lines}) == len(lines) == 8
     assert sum(" largest_batch=8 seed=1:" in line for line in lines) == 2
+    ran = bench_run("framework=fake", "num_runs=1,2", "report=false", "name=ways")
+    assert all(f"out 101 num_runs={count}: " in ran.stdout for count in (1, 2))
     alone = bench_run("framework=fake", "batch_size=2", "num_runs=1", "report=false", "name=alone")
     assert "out 101: " in alone.stdout
 

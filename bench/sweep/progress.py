@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bench.config import RunConfig
-from bench.identity import flat, measured
+from bench.identity import flat, measured, way
 from bench.results import Row, Status
 from bench.sweep.plan import Job, Plan
 from bench.units import format_rate, format_seconds
@@ -121,7 +121,7 @@ def told_apart(jobs: Iterable[Job]) -> dict[str, str]:
 
 
 def _spelled(run: RunConfig) -> set[str]:
-    return {f"{key.rpartition('.')[2]}={value}" for key, value in flat(measured(run.as_dict))}
+    return {f"{key.rpartition('.')[2]}={value}" for key, value in flat({**measured(run.as_dict), **way(run.as_dict)})}
 
 
 def job_line(job: Job, row: Row, apart: str = "") -> str:
