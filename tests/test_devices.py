@@ -160,5 +160,9 @@ def test_what_a_container_keeps_of_files_is_memory_that_is_left(number: int, tmp
         (tmp_path / name).write_text(content)
     monkeypatch.setattr(machine, "_CGROUP_MEMORY", [(tmp_path, limit, used, cached)])
     assert machine.memory_left_bytes() == 700
+    (tmp_path / "memory.stat").write_text(f"{cached} 1900\n")  # not of the same moment
+    assert machine.memory_left_bytes() == 1000
+    (tmp_path / "memory.stat").unlink()  # a sandbox may have none: the limit holds
+    assert machine.memory_left_bytes() == 100
     (tmp_path / limit).write_text("max")
     assert machine.memory_left_bytes() > 1000

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -134,10 +135,10 @@ def memory_left_bytes() -> int:
     left = psutil.virtual_memory().available
     for group, limit, used, cached in _CGROUP_MEMORY:
         try:
-            told = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            # What it holds of files that nobody reads now is given up for whoever asks for memory.
-            taken = int((group / used).read_text()) - int(told.get(cached, 0))
-            left = min(left, int((group / limit).read_text()) - taken)
+            # What it holds of files that nobody reads now is given up for whoever asks for memory; where that is not told, nothing.
+            told = re.search(rf"^{cached} (\d+)$", _read(group / "memory.stat") or "", re.MULTILINE)
+            taken = int((group / used).read_text()) - int(told[1] if told else 0)
+            left = min(left, int((group / limit).read_text()) - max(0, taken))
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return max(0, left)
