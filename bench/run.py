@@ -21,7 +21,7 @@ from bench.compose.help import help_page
 from bench.compose.messages import explain
 from bench.compose.request import compose, for_hydra, is_question
 from bench.config import Decode
-from bench.errors import BenchError
+from bench.errors import BenchError, leave_unread
 from bench.host.machine import COMMAND_VARIABLE
 
 
@@ -78,6 +78,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        leave_unread()
     except (BenchError, HydraException, OmegaConfBaseException, YAMLError) as error:
         if wants_traceback:
             raise

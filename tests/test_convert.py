@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,3 +81,16 @@ def test_ctrl_c_ends_a_command_with_one_line(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="130"), one_message("bench-report"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == "bench-report: interrupted\n"
+
+
+@pytest.mark.parametrize("printed", ["x", "x" * 100_000])
+def test_output_that_nobody_reads_to_its_end_ends_a_command_without_a_word(printed: str) -> None:
+    script = f"from bench.errors import one_message\nwith one_message('bench-compare', 2): input(); print('{printed[:1]}' * {len(printed)})"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as ran:
+        assert ran.stdin and ran.stdout and ran.stderr
+        ran.stdout.close()
+        ran.stdin.write(b"\n")
+        ran.stdin.close()
+        assert (ran.wait(), ran.stderr.read()) == (141, b"")
