@@ -160,6 +160,18 @@ def test_the_address_brings_back_what_was_chosen_and_cannot_ask_for_more(browser
     ]
 
 
+def test_the_address_remembers_a_filter_that_waits(browser: Any, tmp_path: Path) -> None:
+    browser.get(f"file://{page_of(tmp_path, synthetic.sweep())}")
+    choose(browser, "output_tokens", "11")
+    choose(browser, "x", "output_tokens")
+    asked = browser.current_url
+    browser.get("about:blank")
+    browser.get(asked)
+    assert text(browser, "count") == "12 of 12 settings shown."
+    choose(browser, "x", "batch_size")
+    assert browser.execute_script("return document.getElementsByName('output_tokens')[0].value") == "11"
+
+
 def test_a_filter_from_the_address_has_its_control(browser: Any, tmp_path: Path) -> None:
     browser.get(f"file://{page_of(tmp_path, synthetic.sweep(most_tokens=900))}#status=oom&output_tokens=")
     assert browser.execute_script("return document.getElementsByName('status')[0].value") == "oom"

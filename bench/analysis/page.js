@@ -88,6 +88,7 @@ function remember() {
     select.disabled = waits;
   }
   const pairs = new URLSearchParams(new FormData(controls));
+  for (const { name, disabled, dataset } of filters()) if (disabled) pairs.set(name, dataset.kept);
   try { history.replaceState(null, "", `#${pairs}`); } catch { /* some viewers forbid it; nothing depends on it */ }
 }
 
