@@ -11,7 +11,7 @@ import pytest
 from bench.config import ModelConfig, Weights
 from bench.errors import Unavailable
 from bench.frameworks.pace import tokenizer_beside
-from bench.frameworks.transformers import models, saved
+from bench.frameworks.transformers import models, pretrained, saved
 from tests.test_roofline import LLAMA
 
 MODEL = ModelConfig(name="tiny", architecture=LLAMA)
@@ -60,3 +60,9 @@ def test_what_was_not_used_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(saved, "_MOST_BYTES", 1)
     third = saved.folder_of(MODEL, seed=2)
     assert [folder.is_dir() for folder in (first, second, third)] == [False, True, True]
+
+
+def test_a_folder_without_weights_is_told_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(Unavailable, match=r"no weights \(.*\); put them there, or choose a model of conf/model"):
+        pretrained.check_folder(str(tmp_path))

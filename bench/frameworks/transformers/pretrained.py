@@ -37,7 +37,7 @@ def check_folder(path: str) -> None:
     if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
         raise Unavailable(
             f"model.path={path}: the folder has a config.json, but no weights ({', '.join(WEIGHT_FILES)}); "
-            "put them there, or use model.weights=random"
+            "put them there, or choose a model of conf/model, which has random ones"
         )
 
 
