@@ -68,10 +68,10 @@ def _refuse_unread_paths(points: Sequence[RunConfig]) -> None:
     models, data = [point.model for point in points], [point.data for point in points]
     model_path = next((model.path for model in models if model.path), None)
     is_read = not model_path or any(model.weights is Weights.pretrained for model in models)
-    require(is_read, "model.path", model_path, f"is read by no point; write model=pretrained model.path={model_path}")
+    require(is_read, "model.path", model_path, f"is read by no point; write model=pretrained model.path={model_path}, or model.path=null")
     data_path = next((each.path for each in data if each.path), None)
     is_read = not data_path or any(each.source is PromptSource.dataset for each in data)
-    require(is_read, "data.path", data_path, f"is read by no point; write data=dataset data.path={data_path}")
+    require(is_read, "data.path", data_path, f"is read by no point; write data=dataset data.path={data_path}, or data.path=null")
 
 
 def for_hydra(typed: Sequence[str]) -> list[str]:
