@@ -410,3 +410,18 @@ def test_a_missing_folder_is_one_message(tmp_path: Path) -> None:
     failed = report(str(tmp_path / "nowhere"))
     assert failed.returncode == 1
     assert failed.stderr.startswith("bench-report: no rows in")
+
+
+def test_a_long_key_is_not_tried_in_every_number_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Any] = []
+    legend = Figure.legend
+
+    def counted(*given: Any, **named: Any) -> Any:
+        tries.append(named)
+        return legend(*given, **named)
+
+    monkeypatch.setattr(Figure, "legend", counted)
+    with style.house_style():
+        figure = style.new_figure(6.4, 5.0)
+        style.put_texts(figure, "title", "", "", style.swatches({f"a setting with a long name, {i}": "black" for i in range(60)}))
+    assert len(tries) <= 30

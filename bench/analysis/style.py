@@ -41,6 +41,7 @@ HALO = patheffects.withStroke(linewidth=2.6, foreground="white")  # so that no l
 _LOOK = Path(__file__).with_name("house.mplstyle")
 _LEFT = 0.03  # of the texts, in the figure
 _LEAST = 0.5  # of the height that a figure is made with, for the panels
+_MOST_COLUMNS = 15  # of a key: no figure has room for more, and each try takes a while
 
 
 @contextmanager
@@ -158,7 +159,7 @@ def _put_text(figure: Figure, y: float, text: str, **look: Any) -> float:
 def _put_key(figure: Figure, y: float, key: Sequence[Artist]) -> float:
     """In as many columns as fit beside each other; return where it ends."""
     spacing: dict[str, float] = {"borderaxespad": 0, "borderpad": 0, "handletextpad": 0.6, "columnspacing": 1.8}
-    for columns in range(len(key), 0, -1):
+    for columns in range(min(len(key), _MOST_COLUMNS), 0, -1):
         legend = figure.legend(handles=list(key), ncols=columns, loc="upper left", bbox_to_anchor=(_LEFT, y), **spacing)
         if columns == 1 or legend.get_window_extent().x1 < 0.99 * figure.bbox.width:
             break
