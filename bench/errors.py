@@ -24,6 +24,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class BenchError(Exception):
@@ -51,7 +52,7 @@ def one_message(command: str, code: int = 1) -> Iterator[None]:
         sys.exit(code)
 
 
-def leave_unread() -> None:
+def leave_unread() -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what it still has at its end
     sys.exit(128 + signal.SIGPIPE)
 
