@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -292,6 +293,18 @@ def test_a_question_that_cannot_be_drawn_says_what_to_change(tmp_path: Path, que
     settings = settings_of(tmp_path, synthetic.sweep(framework=["hf", "pace"]))
     with pytest.raises(BenchError, match=message):
         charts.own_picture(settings, **question)
+
+
+def test_a_setting_that_is_a_number_here_and_a_word_there_gets_its_lines(tmp_path: Path) -> None:
+    rows = synthetic.sweep(dtype=["bf16", "fp16"], output_tokens=[11])
+    for row in rows:
+        config = json.loads(str(row["config"]))
+        config["framework"]["chunk"] = 512 if row["dtype"] == "bf16" else "auto"
+        row["config"], row["dtype"] = json.dumps(config), "bf16"
+    figure = charts.own_picture(settings_of(tmp_path, rows), "batch_size", "latency_s", line=["framework.chunk"]).figure()
+    told = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "512" in told
+    assert "auto" in told
 
 
 def test_results_that_stand_in_no_panel_are_not_left_out_in_silence(tmp_path: Path) -> None:

@@ -206,6 +206,8 @@ def _with_config_columns(frame: pd.DataFrame) -> pd.DataFrame:
     flat = pd.DataFrame([dict(leaves(config)) for config in configs], index=frame.index)
     told = [key for key in map(str, flat) if key.startswith(_GROUPS) and key not in _COVERED and not key.startswith("model.architecture")]
     flat = flat[told].map(lambda value: json.dumps(value) if isinstance(value, dict | list) else value)
+    for key in (key for key in told if any(isinstance(value, str) for value in flat[key])):
+        flat[key] = flat[key].map(str, na_action="ignore")  # auto beside 512: one kind, since numbers and words cannot be sorted
     loaded = [canonical_json({group: config.get(group) for group in ("model", "framework", "hardware")}) for config in configs]
     attention = [json_value(args, "used", "attention") for args in frame["framework_args"]]
     own = pd.DataFrame({"loaded": loaded, "attention": [each if isinstance(each, str) else None for each in attention]}, index=frame.index)
