@@ -209,6 +209,7 @@ class RunConfig:
 
 GROUPS = {each.name: cast("type", each.default_factory) for each in fields(RunConfig) if is_dataclass(each.default_factory)}
 OPTIONS = ("model", "framework", "hardware", "generation", "data")  # groups of which conf/ has files to choose from
+OF_THE_SWEEP = ("output_dir", "rounds", "order", "rerun", "report")  # settings that all points of a sweep share
 
 
 def _as_plain(value: Any) -> Any:

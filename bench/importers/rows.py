@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from bench.cells import json_object, json_value
-from bench.config import GROUPS, OPTIONS, Decode, FrameworkConfig, RunConfig
+from bench.config import GROUPS, OF_THE_SWEEP, OPTIONS, Decode, FrameworkConfig, RunConfig
 from bench.errors import InvalidSetting, NoRows, require
 from bench.frameworks import settings_by_name
 from bench.identity import canonical_json
@@ -25,7 +25,6 @@ from bench.results import Row, Store, read_file
 
 _COLUMNS = ["point_id", "config"]
 _OURS = ("name", "output_dir", "sweep", "rerun", "report")  # where results go, and which of them to get, is for whoever runs it
-_OF_THE_SWEEP = ("rounds", "order")
 _RUNS_CODE = {"python": "an interpreter of theirs", "trust_remote_code": "it runs code that comes with a model"}
 # Of the worker's environment: what changes timings, and neither loads a library (LD_PRELOAD, OMP_TOOL_LIBRARIES) nor names a file.
 _HARMLESS = re.compile(r"(?:OMP_(?!TOOL)|GOMP_|KMP_|MKL_|DNNL_|ONEDNN_)\w*=[\w.,:{}() -]*")
@@ -43,7 +42,7 @@ def convert(path: Path, folder: Path) -> NamedSweep:
     points = list(_points(_rows(path, home), sweep))
     problem = "no row in it holds the config of its point; name the folder or the file of a sweep of this program"
     require(bool(points), "+from", path, problem)
-    for key in _OF_THE_SWEEP:
+    for key in (key for key in OF_THE_SWEEP if key not in _OURS):
         _agree(key, points, sweep)
     for group in OPTIONS:
         names = _write_options(folder, group, [point[group] for point in points])

@@ -19,7 +19,7 @@ from rich.console import Console
 from bench.compose.composer import to_run_config
 from bench.compose.request import Request
 from bench.compose.schemas import Placement
-from bench.config import RunConfig
+from bench.config import OF_THE_SWEEP, RunConfig
 from bench.errors import InvalidSetting, NothingSupported, PointsFailed, require
 from bench.host import machine
 from bench.host.devices import devices_for
@@ -35,7 +35,6 @@ from bench.sweep.plan import Plan, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sampling import decided, with_lines
 
-_OF_THE_SWEEP = ("output_dir", "rounds", "order", "rerun", "report")
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
 
 
@@ -146,7 +145,7 @@ def _interrupt() -> None:
 
 def one_folder(points: Sequence[RunConfig]) -> Path:
     """The folder that all points go to. Raises InvalidSetting where they disagree in what holds for a whole sweep."""
-    for key in _OF_THE_SWEEP:
+    for key in OF_THE_SWEEP:
         values = sorted({f"{getattr(point, key)}" for point in points})
         require(len(values) == 1, key, ", ".join(values), "holds for the whole sweep: give it one value, that depends on no swept setting")
     return Path(points[0].output_dir)
