@@ -254,6 +254,7 @@ BAD_INPUT = [
     (["-m", "+sweeps=demmo"], "did you mean 'demo'?"),
     (["-m", "batch_size=1,2,4,...,63"], "batch_size=1,2,4,...,63: the series never lands on 63; it passes 32, 64"),
     (["-m", "batch_size=1,2,...,8"], "1,2,3,...,8 (arithmetic) or 1,2,4,...,8 (geometric)"),
+    (["-m", "batch_size=1,2", "sweep.exclude=['bach_size=2']"], "sweep.exclude=bach_size=2: bach_size is not swept"),
     (["input_tokens=5000"], "5000 + 101: 5101 is more than the 2048 positions of LLaMA-28M"),
     (["framework=fake", "generation=beams"], "generation.num_beams=4: framework=fake has no beam search"),
     (["-m", "framework=fake", "batch_size=1,2,0"], "batch_size=0: must be a whole number from 1, or max"),

@@ -43,8 +43,8 @@ def grid(loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) ->
             "points", f"{count:,}", f"are more than {MAX_POINTS:,}; sweep fewer values, or divide them among several sweeps"
         )
     points = [[value for block in point for value in block] for point in product(*blocks)]
-    excluded = [set(_keys(spec)) for spec in settings.exclude]
-    also = [(set(_keys(spec)), parser.parse_overrides(list(its_own))) for spec, its_own in settings.also.items()]
+    excluded = [_combination("sweep.exclude", spec, axes) for spec in settings.exclude]
+    also = [(_combination("sweep.also", spec, axes), parser.parse_overrides(list(its_own))) for spec, its_own in settings.also.items()]
     if excluded or also:
         named = [(point, set(map(line_of, point))) for point in points]
         kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
@@ -113,11 +113,18 @@ def _keys(spec: str) -> list[str]:
     return [part.strip() for part in spec.split(",")]
 
 
+def _combination(setting: str, spec: str, axes: Mapping[str, Any]) -> set[str]:
+    """`model=a,batch_size=4` as the lines of a point. A value that is not swept today matches nothing; a key never would."""
+    lines = set(_keys(spec))
+    for key in (line.partition("=")[0] for line in lines):
+        require(key in axes, setting, spec, f"{key} is not swept; give it values, or take this out of {setting}")
+    return lines
+
+
 def _zipped(axes: Mapping[str, list[Override]], spec: str) -> list[tuple[Override, ...]]:
     keys = _keys(spec)
     for key in keys:
-        if key not in axes:
-            raise InvalidSetting("sweep.zip", spec, f"{key} is not swept; give it values, or take it out of sweep.zip")
+        require(key in axes, "sweep.zip", spec, f"{key} is not swept; give it values, or take it out of sweep.zip")
     lengths = {key: len(axes[key]) for key in keys}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} has {length} values" for key, length in lengths.items())
