@@ -171,6 +171,19 @@ def test_a_crash_while_merging_neither_loses_nor_doubles_a_row(store: Store) -> 
     assert len(store.table()) == 5
 
 
+@pytest.mark.parametrize("number", ["0", "9"])
+def test_a_damaged_copy_hides_no_row_and_takes_no_place_when_rows_are_merged(store: Store, number: str) -> None:
+    store.write(row(batch_size=1, input_tokens=128, output_tokens=3, latency_s=0.1, latencies_s=[0.1]))
+    written = store.rows()
+    assert written[0]["status"] == Status.ok
+    damaged = pa.Table.from_pylist([{**written[0], "input_tokens": -1912602496}], SCHEMA)
+    pq.write_table(damaged, store.rows_folder / f"{number}.parquet")
+    assert store.rows() == written
+    store.compact()
+    assert store.rows() == written
+    assert len(store.names()) == 1
+
+
 def test_what_a_killed_process_left_half_written_is_swept_out_and_what_a_living_one_writes_is_not(store: Store) -> None:
     here = platform.node()
     dead, living = (store.rows_folder / f".x-abc-0.parquet.{here}.{pid}" for pid in (2**22 + 1, os.getpid()))
