@@ -121,6 +121,16 @@ def test_points_share_windows_unless_the_cache_knows_their_length() -> None:
     assert len({run.line_id for run in whole}) == 4
 
 
+def test_points_whose_windows_would_cost_as_much_as_they_do_are_measured_in_full() -> None:
+    """PACE's cache knows a point's length, so that each has windows of its own, and the far one reads a long prompt."""
+    pace = ("framework=pace", "model.dtype=bf16", "hardware=cpu", "measure.decode=sampled", "batch_size=16", "input_tokens=512")
+    found = decided(sweep.points(*pace, "output_tokens=101,1001"))
+    assert [run.output_tokens for run in found.points if run.measure.decode == "sampled"] == [1001]
+    assert found.summary and found.summary.endswith("in full: 1 whose windows would cost about as much")
+    alone = decided(sweep.points(*pace, "output_tokens=101"))
+    assert alone.summary == "nothing to sample; in full: 1 whose windows would cost about as much"
+
+
 def test_what_cannot_be_sampled_is_measured_in_full_and_counted() -> None:
     beams = _points("framework=hf", "output_tokens=401", "generation=greedy,beams", "measure.decode=sampled", "batch_size=1,2")
     sampling = decided(beams)

@@ -135,12 +135,15 @@ def estimated_s(run: RunConfig) -> float:
 
 
 def estimated_line_s(line: Sequence[RunConfig]) -> float:
-    """What the windows of a line cost: some at each prompt length, and a few as long as its largest point."""
+    """What the windows of a line cost: some at each prompt length, and where the cache grows, a few as long as its largest point."""
     largest = max(line, key=lambda run: run.total_tokens)
-    starts = {run.input_tokens for run in line}
     window = largest.window_tokens
-    far_s = estimated_s(replace(largest, input_tokens=largest.total_tokens - window, output_tokens=window))
-    return sum(estimated_s(replace(largest, input_tokens=tokens, output_tokens=window)) for tokens in starts) + far_s / 2
+
+    def cost_s(tokens: int) -> float:
+        return estimated_s(replace(largest, input_tokens=tokens, output_tokens=window))
+
+    far_s = 0.0 if largest.cache_is_whole else cost_s(largest.total_tokens - window) / 2
+    return sum(map(cost_s, {run.input_tokens for run in line})) + far_s
 
 
 def predicted_bytes(run: RunConfig) -> int | None:

@@ -13,13 +13,14 @@ from bench.frameworks.failure import JobLost
 from bench.measure.point import Measurement
 from bench.measure.sampled import Line
 from bench.results import Status
-from bench.sweep.plan import Job, JobKey
+from bench.sweep.plan import Job, JobKey, estimated_line_s, estimated_s
 
 _HELD_OUT = 0.1  # of the sampled points are measured in full, too
 _FEWEST_HELD_OUT = 2
 _GOLDEN = 0.618034  # its multiples, without their whole part, never crowd: the lengths of the held-out points
 
-SHORT = "short ones"
+SHORT, DEAR = "short ones", "whose windows would cost about as much"
+_DEAREST = 0.4  # of what a line's points cost in full, by an estimate that leaves out windows in the middle
 _MEASURED_ONCE = "its point could not be sampled, so it was measured once in this round, for both of its rows"
 
 
@@ -48,16 +49,27 @@ class Sampling:
 
 
 def decided(points: Sequence[RunConfig]) -> Sampling:
-    """Raises InvalidSetting where sampling was asked for, and nothing but short points could ever be sampled here."""
-    reasons = {run.config_id: why_in_full(run) for run in points if run.measure.decode is Decode.sampled}
-    sampled = [run for run in points if run.config_id in reasons and reasons[run.config_id] is None]
+    """Raises InvalidSetting where sampling was asked for, and no point of this sweep could ever be sampled, however long it were."""
+    wanted = [run for run in points if run.measure.decode is Decode.sampled]
+    reasons = {run.config_id: why_in_full(run) for run in wanted}
+    for line in _lines(run for run in wanted if not reasons[run.config_id]):
+        if estimated_line_s(line) > _DEAREST * sum(map(estimated_s, line)):
+            reasons.update((run.config_id, DEAR) for run in line)
+    sampled = [run for run in wanted if not reasons[run.config_id]]
     not_sampled = Counter(reason for reason in reasons.values() if reason)
-    if reasons and not sampled and SHORT not in not_sampled:
+    if reasons and not sampled and not_sampled.keys().isdisjoint((SHORT, DEAR)):
         told = ", ".join(f"{count} {reason}" for reason, count in not_sampled.items())
         raise InvalidSetting("measure.decode", "sampled", f"cannot sample any point of this sweep: {told}; leave it out, or use full")
     kept = [run.in_full() if reasons.get(run.config_id) else run for run in points]
     also = [run.in_full() for run in held_out(sampled)]
-    return Sampling([*kept, *also], len(sampled), len(also), len({run.line_id for run in sampled}), not_sampled)
+    return Sampling([*kept, *also], len(sampled), len(also), len(_lines(sampled)), not_sampled)
+
+
+def _lines(points: Iterable[RunConfig]) -> list[list[RunConfig]]:
+    lines: dict[str, list[RunConfig]] = defaultdict(list)
+    for run in points:
+        lines[run.line_id].append(run)
+    return list(lines.values())
 
 
 def why_in_full(run: RunConfig) -> str | None:
