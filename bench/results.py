@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.cells import CHECKED, showable, sound
@@ -68,14 +67,13 @@ class Store:
         return self._write(name, _as_parquet(row))
 
     def read(self, columns: list[str] | None = None) -> tuple[pa.Table, list[Skipped]]:
-        """All rows in the order of their start, each once, older schemas filled up with nulls, and the files that were passed over.
+        """All rows in the order of their start, older schemas filled up with nulls, and the files that were passed over.
 
         A row with a cell that cannot be counts as failed, and its error says why.
         """
         schema = schema_of(SCHEMA.names if columns is None else columns)
         rows, skipped = self._read_whole(schema_of([*schema.names, *IDENTITY, *CHECKED]))
-        rows = sound(rows)
-        return rows.select(schema.names).take(_each_once(rows)), skipped
+        return sound(rows).select(schema.names), skipped
 
     def table(self, columns: list[str] | None = None, tell: Callable[[str], None] | None = None) -> pa.Table:
         """All rows; `tell` gets a line for each file that was passed over. Raises NoRows."""
@@ -108,7 +106,6 @@ class Store:
         """
         files = self._files()
         rows, skipped = self._read_whole(SCHEMA)
-        rows = rows.take(_each_once(sound(rows)))
         passed_over = {file.name for file in skipped}
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, compression="zstd")
@@ -123,12 +120,12 @@ class Store:
         return sorted(self.rows_folder.glob("[!.]*.parquet"))
 
     def _read_whole(self, schema: pa.Schema) -> tuple[pa.Table, list[Skipped]]:
-        """The rows as they are written."""
+        """The rows as they are written, each once."""
         refuse_links(self.folder, ["rows"])
         while True:
             try:
                 tables, skipped = _read_files(self._files(), schema)
-                return pa.concat_tables([schema.empty_table(), *tables]), skipped
+                return _unique(pa.concat_tables([schema.empty_table(), *tables])), skipped
             except FileNotFoundError:  # merged by another process just now
                 continue
 
@@ -151,18 +148,18 @@ def read_file(file: Path, columns: list[str]) -> pa.Table:
     return _read_file(file, schema_of(columns))
 
 
-def _each_once(rows: pa.Table) -> pa.Array:
-    """Where the rows stand, in the order of their start, each once: of a row and a damaged copy of it, the one that is a result."""
+def _unique(rows: pa.Table) -> pa.Table:
+    """The rows in the order of their start, each once. A copy that was damaged is another row: which of the two is right, nobody knows."""
+    rows = rows.sort_by([(name, "ascending") for name in IDENTITY])
     # A timestamp as a number: pyarrow imports pandas to tell one as a datetime.
     columns = [rows[name].cast(pa.int64()) if name == "started_at" else rows[name] for name in IDENTITY]
-    identity = list(zip(*(column.to_pylist() for column in columns), strict=True))
-    is_ok = [status == Status.ok for status in rows["status"].to_pylist()]
-    best: dict[tuple[Any, ...], int] = {}
-    for place, key in enumerate(identity):
-        if key not in best or (is_ok[place] and not is_ok[best[key]]):
-            best[key] = place
-    ordered = pc.sort_indices(rows, [(name, "ascending") for name in IDENTITY])
-    return ordered.filter(pa.array([best[identity[place]] == place for place in ordered.to_pylist()], pa.bool_()))
+    seen: dict[tuple[Any, ...], list[int]] = {}
+    is_new = []
+    for place, key in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
+        alike = seen.setdefault(key, [])
+        is_new.append(not any(rows.slice(place, 1).equals(rows.slice(other, 1)) for other in alike))
+        alike.append(place)
+    return rows.filter(pa.array(is_new, pa.bool_()))
 
 
 def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
