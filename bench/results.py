@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,13 +154,12 @@ def _unique(rows: pa.Table) -> pa.Table:
     rows = rows.sort_by([(name, "ascending") for name in IDENTITY])
     # A timestamp as a number: pyarrow imports pandas to tell one as a datetime.
     columns = [rows[name].cast(pa.int64()) if name == "started_at" else rows[name] for name in IDENTITY]
-    seen: dict[tuple[Any, ...], list[int]] = {}
-    is_new = []
-    for place, key in enumerate(zip(*(column.to_pylist() for column in columns), strict=True)):
-        alike = seen.setdefault(key, [])
-        is_new.append(not any(rows.slice(place, 1).equals(rows.slice(other, 1)) for other in alike))
-        alike.append(place)
-    return rows.filter(pa.array(is_new, pa.bool_()))
+    identity = list(zip(*(column.to_pylist() for column in columns), strict=True))
+    times = Counter(identity)
+    first: dict[object, int] = {}
+    for place, key in enumerate(identity):
+        first.setdefault((key, str(rows.slice(place, 1).to_pylist()) if times[key] > 1 else None), place)
+    return rows.take(pa.array(first.values(), pa.int64()))
 
 
 def _as_parquet(row: Mapping[str, Any]) -> pa.Buffer:
