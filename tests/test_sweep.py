@@ -122,7 +122,11 @@ def test_the_largest_batch_that_completes_is_found(bench_run: Command, tmp_path:
     assert ran.returncode == 0, ran.stderr
     assert [row["batch_size"] for row in rows(tmp_path)] == [1, 2, 4, 8, 6, 5, 5]
     assert [row["status"] for row in rows(tmp_path)] == ["ok", "ok", "ok", "oom", "oom", "ok", "ok"]
-    assert "nothing left to do" in bench_run("batch_size=max", "framework.largest_batch=5", *FAST).stdout
+    found = "LLaMA-28M fake batch max in 8 out 4: 5 is the largest that completes"
+    assert found in ran.stdout
+    again = bench_run("batch_size=max", "framework.largest_batch=5", *FAST).stdout
+    assert "nothing left to do" in again and found in again
+    assert "largest" not in bench_run("batch_size=max", "framework.largest_batch=0", *FAST).stdout
 
 
 def test_zipped_axes_advance_together_and_excluded_combinations_are_left_out(bench_run: Command, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.group import Observer
 from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
-from bench.sweep.plan import Plan, make_plan
+from bench.sweep.plan import Job, Ledger, Plan, largest_batch, make_plan
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sampling import decided, with_lines
 
@@ -113,10 +113,21 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
     console.print(announcement(plan, machine.describe().summary, sampling.summary), highlight=False, markup=False)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = _carry_out(plan, store, names, placement, progress)
+    for found in _found(points, plan.ledger):
+        console.print(found, highlight=False, markup=False)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
     statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in points}
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere, statuses == {Status.unsupported})
+
+
+def _found(points: Sequence[RunConfig], ledger: Ledger) -> Iterator[str]:
+    """What the searches for the largest batch found, as far as they are over."""
+    for point in points:
+        jobs = [Job(point, number) for number in range(point.rounds)] if point.is_search else []
+        sizes = [size for job in jobs if (size := largest_batch(job, ledger))]
+        if sizes:
+            yield f"{jobs[0].label}: {min(sizes)} is the largest that completes"
 
 
 def _refuse_other_hardware(points: Sequence[RunConfig]) -> None:

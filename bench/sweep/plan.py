@@ -112,7 +112,7 @@ def make_plan(points: Sequence[RunConfig], rows: Iterable[Row]) -> Plan:
 
 
 def unfinished(jobs: Iterable[Job], ledger: Ledger) -> list[Job]:
-    return [job for job in jobs if job.key not in ledger.statuses and not _search_is_over(job, ledger)]
+    return [job for job in jobs if job.key not in ledger.statuses and not (job.run.is_search and largest_batch(job, ledger) is not None)]
 
 
 def with_probes(jobs: Iterable[Job], ledger: Ledger) -> Iterator[Job]:
@@ -160,8 +160,11 @@ def _shape_of(run: RunConfig) -> ModelShape | None:
     return once(run.model, "_shape", lambda model: shape_of(model.architecture))
 
 
-def _search(job: Job, ledger: Ledger) -> Generator[Job, None, None]:
-    """Find the largest batch that completes, by doubling and bisection with one repeat each, then measure it in full."""
+def _search(job: Job, ledger: Ledger) -> Generator[Job, None, int]:
+    """Find the largest batch that completes, by doubling and bisection with one repeat each, then measure it in full.
+
+    Returns that batch; 0 where none completes, or one failed for a reason that has nothing to do with its size.
+    """
     completes, fails = 0, None
     while fails is None or fails - completes > 1:
         size = max(1, 2 * completes) if fails is None else (completes + fails) // 2
@@ -172,12 +175,13 @@ def _search(job: Job, ledger: Ledger) -> Generator[Job, None, None]:
         elif status in (Status.oom, Status.pruned, Status.timeout):
             fails = size
         else:
-            return  # it failed for a reason that has nothing to do with its size
+            return 0
     while completes:  # a full measurement may need a little more than its probe
         status = yield from _outcome(Job(job.run.with_batch(completes), job.round), ledger)
         if status is not Status.oom:
             break
         completes -= 1
+    return completes
 
 
 def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:
@@ -187,8 +191,13 @@ def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:
     return ledger.statuses.get(job.key, Status.interrupted)
 
 
-def _search_is_over(job: Job, ledger: Ledger) -> bool:
-    return job.run.is_search and next(_search(job, ledger), None) is None
+def largest_batch(job: Job, ledger: Ledger) -> int | None:
+    """What a search found, 0 for nothing; None where it is not over."""
+    try:
+        next(_search(job, ledger))
+    except StopIteration as over:
+        return int(over.value)
+    return None
 
 
 def _counts(status: Status, rerun: Rerun) -> bool:
