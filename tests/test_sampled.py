@@ -184,6 +184,13 @@ def test_a_sampled_sweep_leaves_rows_that_say_so_and_goes_on_where_it_was(tmp_pa
     assert len(_swept(tmp_path)) == 14 + 6  # in full: the short and the held-out ones are there already
 
 
+def test_windows_that_cost_more_than_the_points_say_so_and_lose_no_result(tmp_path: Path) -> None:
+    rows = _swept(tmp_path, "measure.decode=sampled", "framework.prefill_s=0.2", "output_tokens=101", "num_runs=1", "batch_size=1")
+    sampled = [row for row in rows if row["source"] == "sampled"]
+    assert [row["status"] for row in sampled] == ["ok"] * len(sampled)
+    assert all(row["saved_s"] < 0 for row in sampled)
+
+
 def test_a_point_whose_windows_fail_is_measured_in_full_or_tells_why_not(tmp_path: Path) -> None:
     rows = _swept(tmp_path, "measure.decode=sampled", "framework.largest_batch=1")
     assert {row["status"] for row in rows if row["batch_size"] == 2} <= {"oom", "pruned"}
