@@ -185,7 +185,7 @@ def test_a_sampled_sweep_leaves_rows_that_say_so_and_goes_on_where_it_was(tmp_pa
 
 
 def test_windows_that_cost_more_than_the_points_say_so_and_lose_no_result(tmp_path: Path) -> None:
-    rows = _swept(tmp_path, "measure.decode=sampled", "framework.prefill_s=0.2", "output_tokens=101", "num_runs=1", "batch_size=1")
+    rows = _swept(tmp_path, "measure.decode=sampled", "framework.prefill_s=3", "output_tokens=101", "num_runs=1", "batch_size=1")
     sampled = [row for row in rows if row["source"] == "sampled"]
     assert [row["status"] for row in sampled] == ["ok"] * len(sampled)
     assert all(row["saved_s"] < 0 for row in sampled)
