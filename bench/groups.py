@@ -69,7 +69,7 @@ class Rerun(StrEnum):
 
 class Order(StrEnum):
     cost = "cost"  # cheap points first, model by model
-    shuffle = "shuffle"  # at random (seeded by the round), so that drift does not look like an effect of the batch size
+    shuffle = "shuffle"  # at random (by the seed), so that drift does not look like an effect of the batch size
     given = "given"  # as the grid lists them
 
 

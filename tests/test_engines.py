@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,11 @@ def test_a_model_that_gguf_lacks_is_unsupported(
     assert lost.value.status is Status.unsupported
 
 
-@pytest.mark.parametrize("content", [b"", b"GGUF\x03", b"PK\x03\x04 something else entirely"])
+_ENDLESS = b"GGUF" + struct.pack("<IQQQ", 3, 1, 1, 2**60)  # the length of a name
+_ARRAYS_OF_ARRAYS = b"GGUF" + struct.pack("<IQQQ1sI", 3, 1, 1, 1, b"x", 9) + 5000 * struct.pack("<IQ", 9, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF\x03", b"PK\x03\x04 something else entirely", _ENDLESS, _ARRAYS_OF_ARRAYS])
 def test_a_file_that_is_no_gguf_says_so(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(content)

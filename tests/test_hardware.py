@@ -145,6 +145,13 @@ def test_a_row_below_its_floor_is_suspect() -> None:
     assert len(columns["suspect"]) == 2
 
 
+def test_an_engine_that_does_not_know_its_devices_has_one() -> None:
+    gpu = replace(CPU, device="NVIDIA X")
+    unsure = replace(seen(1.0), engine={"device": gpu.device, "n_devices": None})
+    columns = limits(run(), unsure, 1.0, 0.5, 0.25, HostCeilings("now", (gpu,)))
+    assert columns["ceiling_bytes_per_s"] == gpu.bytes_per_s
+
+
 def test_without_ceilings_nothing_is_guessed() -> None:
     columns = limits(run(), seen(1.0), 1.0, 0.5, 0.25, host=None)
     assert columns == {"suspect": []}

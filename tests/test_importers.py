@@ -15,6 +15,7 @@ from bench.errors import BenchError, InvalidSetting
 from bench.frameworks.deepspeed_tp import Settings as DeepSpeed
 from bench.frameworks.pace import Settings as Pace
 from bench.importers import convert, with_sweep_from_file
+from bench.importers.named_sweep import NamedSweep
 from tests.conftest import Command
 
 # The keys and values of llm-foundry's scripts/inference/benchmarking/yamls/7b.yaml, with its older and newer places.
@@ -97,11 +98,11 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
     return file
 
 
-def points_of(folder: Path, content: dict[str, Any]) -> tuple[list[RunConfig], list[str]]:
+def points_of(folder: Path, content: dict[str, Any], *typed: str) -> tuple[list[RunConfig], list[str]]:
     """The points of the sweep that this becomes, and what is told of it."""
     told: list[str] = []
     arguments = with_sweep_from_file([f"+from={write(folder, content)}"], folder, told.extend)
-    return sweep.points(*arguments), told
+    return sweep.points(*arguments, *typed), told
 
 
 def test_an_llm_foundry_file_keeps_its_grid_its_model_and_its_repeats(tmp_path: Path) -> None:
@@ -177,6 +178,22 @@ def test_a_pace_file_compares_frameworks_and_only_pace_gets_its_settings(tmp_pat
         assert (point.measure.token_times, point.measure.system_metrics, point.report) == (False, False, False)
         assert point.output_dir == "./benchmark_results/old"
     assert not any("unknown" in note for note in told)
+
+
+def test_what_is_typed_comes_before_what_a_file_says_of_a_part_of_its_grid(tmp_path: Path) -> None:
+    points, _ = points_of(tmp_path, PACE, "framework=pace", "framework.kv_cache_type=DYNAMIC")
+    assert [point.framework.kv_cache_type for point in points if isinstance(point.framework, Pace)] == ["DYNAMIC"]
+
+
+def test_a_pace_file_whose_draft_is_null_has_none(tmp_path: Path) -> None:
+    points, _ = points_of(tmp_path, changed(PACE, model_args={"spec_config": {"model_name": None}}))
+    assert {point.model.weights for point in points} == {Weights.random}
+
+
+def test_a_file_name_writes_nothing_into_its_sweep(tmp_path: Path) -> None:
+    sweep = NamedSweep("x", "odd\nframework: {python: /x}\n.json, a benchmark configuration of AMD PACE")
+    assert "python" not in OmegaConf.create(sweep.as_yaml())
+    assert "framework" not in OmegaConf.create(sweep.as_yaml())
 
 
 def test_a_pace_file_of_a_newer_version_with_other_spellings_is_read_too(tmp_path: Path) -> None:

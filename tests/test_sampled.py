@@ -90,6 +90,18 @@ def test_windows_add_up_to_what_each_point_takes_in_full_also_where_the_curve_be
     assert sampled_tokens < 0.1 * engine.generated
 
 
+def test_what_an_engine_does_to_tell_of_itself_is_no_memory_of_the_point() -> None:
+    class Talkative(Curved):
+        def describe(self) -> dict[str, Any]:
+            return {"device": "cpu", "looked_at": int(np.ones(400 * 2**20, np.int8)[-1])}
+
+    [point] = _points("output_tokens=2")
+    plain, talkative = (measure(point, engine, None, 0.0, lambda *_: None, engine.clock) for engine in (Curved(), Talkative()))
+    assert talkative.engine["looked_at"] == 1
+    assert plain.peak_host_bytes and talkative.peak_host_bytes
+    assert talkative.peak_host_bytes < plain.peak_host_bytes + 200 * 2**20
+
+
 def test_a_straight_curve_needs_no_context_in_the_middle() -> None:
     def contexts(engine: Curved) -> int:
         return len(_line(engine, [run for run in _points(*_GRID) if run.batch_size == 1]).passes[0].windows)

@@ -184,7 +184,12 @@ def files_that_ask_for_their_code(tmp_path: Path) -> list[Path]:
     }
     named = "# @package _global_\ndefaults:\n  - override /framework: fake\nmodel: {trust_remote_code: true}\n"
     swept = "# @package _global_\nhydra: {sweeper: {params: {model.trust_remote_code: 'true,false'}}}\n"
-    contents = {"foundry.yaml": json.dumps(foundry), "named.yaml": named, "swept.yaml": swept}
+    part = (
+        "# @package _global_\nhydra: {sweeper: {params: {batch_size: '1,2'}}}\n"
+        "sweep: {also: {batch_size=1: [model.trust_remote_code=true]}}\n"
+    )
+    escaped = '# @package _global_\nmodel: {"trust\\x5fremote_code": true}\n'
+    contents = {"foundry.yaml": json.dumps(foundry), "named.yaml": named, "swept.yaml": swept, "part.yaml": part, "escaped.yaml": escaped}
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
     return [tmp_path / name for name in contents]
@@ -196,7 +201,7 @@ def test_code_that_comes_with_a_model_runs_only_where_one_typed_so(tmp_path: Pat
         made = tmp_path / f"made{number}"
         arguments = with_sweep_from_file([f"+from={file}", "framework=fake", "model=mpt_5m"], made, told.extend)
         assert {point.model.trust_remote_code for point in sweep.points(*arguments)} == {False}
-        assert any("trust_remote_code" in line for line in told)
+        assert any("trust_remote_code" in line for line in told) or file.stem == "escaped"
         own = [*arguments, "model.trust_remote_code=true"]
         assert {point.model.trust_remote_code for point in sweep.points(*own)} == {True}
 

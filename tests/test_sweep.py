@@ -202,9 +202,10 @@ def test_what_was_missing_runs_once_it_is_there(bench_run: Command, tmp_path: Pa
     assert [row["status"] for row in rows(tmp_path)] == ["unavailable", "ok"]
 
 
-def test_a_run_of_nothing_but_unsupported_points_says_so_and_fails(bench_run: Command) -> None:
+@pytest.mark.parametrize("points", [("batch_size=1,2",), ("batch_size=max",), ("measure.decode=sampled",)], ids=" ".join)
+def test_a_run_of_nothing_but_unsupported_points_says_so_and_fails(bench_run: Command, points: tuple[str, ...]) -> None:
     for _ in range(2):  # when its rows are there, too
-        ran = bench_run("batch_size=1,2", "framework.fault=unsupported", *FAULTY)
+        ran = bench_run(*points, "framework.fault=unsupported", *FAULTY)
         assert ran.returncode == 1
         assert "no point can be run by its framework" in ran.stderr
 

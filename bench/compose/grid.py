@@ -48,9 +48,21 @@ def grid(loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) ->
     if excluded or also:
         named = [(point, set(map(line_of, point))) for point in points]
         kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
-        points = [[*point, *(each for part, its_own in also if part <= its_lines for each in its_own)] for point, its_lines in kept]
+        points = [
+            _with_its_own(point, [each for part, own in also if part <= its_lines for each in own], typed) for point, its_lines in kept
+        ]
         require(bool(points), "sweep.exclude", list(settings.exclude), "leaves out every point; exclude fewer combinations")
     return points
+
+
+def _with_its_own(point: list[Override], its_own: list[Override], typed: Sequence[Override]) -> list[Override]:
+    """Its settings of its own come after those of the grid, and what was typed comes last: the last one counts."""
+    keys = {override.get_key_element() for override in typed}
+    return [
+        *(each for each in point if each.get_key_element() not in keys),
+        *its_own,
+        *(each for each in point if each.get_key_element() in keys),
+    ]
 
 
 def typed_overrides(loader: ConfigLoader, master: DictConfig) -> list[Override]:

@@ -78,8 +78,8 @@ def with_sweep_from_file(arguments: Sequence[str], folder: Path, tell: Callable[
         text = files[0].read_text()
         refuse_a_bomb(text, files[0])
         target.write_text(text)
-        if "trust_remote_code" in text:  # it runs code that comes with a model: only what is typed may allow that
-            distrusted = ["model.trust_remote_code=false"]
+        distrusted = ["model.trust_remote_code=false"]  # it runs code that comes with a model: only what is typed may allow that
+        if "trust_remote_code" in text:
             notes = ["model.trust_remote_code: counts only where you type it yourself: model.trust_remote_code=true"]
     else:
         sweep = rows.convert(files[0], folder) if is_rows else convert(files[0])

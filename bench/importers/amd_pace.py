@@ -36,15 +36,15 @@ _OURS = ("pace", "hf")
 
 def fill(sweep: NamedSweep, reader: Reader) -> None:
     """Raises InvalidSetting where no framework of the file is one of ours."""
-    _take_model(reader, sweep)
+    own = _pace_settings(reader)
+    # A draft's guesses only come true for the model that it was trained with.
+    _take_model(reader, sweep, pretrained=bool(own["framework.spec_config.model_name"]))
     sweep.choices["hardware"] = "cpu"  # the script knows no other
     _take_measuring(reader, sweep)
-    _take_frameworks(reader, sweep)
+    _take_frameworks(reader, sweep, {key: value for key, value in own.items() if value not in (None, {})})
 
 
-def _take_model(reader: Reader, sweep: NamedSweep) -> None:
-    # A draft's guesses only come true for the model that it was trained with.
-    pretrained = reader.has("model_args.spec_config.model_name")
+def _take_model(reader: Reader, sweep: NamedSweep, pretrained: bool) -> None:
     path = reader.need("model_args.model_name")
     known = None if pretrained or os.path.exists(path) else known_models.by_hub_name(path)
     sweep.choices["model"] = known.option if known else "pretrained"
@@ -80,7 +80,7 @@ def _take_measuring(reader: Reader, sweep: NamedSweep) -> None:
     reader.note("verbose", "the results are always printed", unless=(None, True))
 
 
-def _take_frameworks(reader: Reader, sweep: NamedSweep) -> None:
+def _take_frameworks(reader: Reader, sweep: NamedSweep, own: dict[str, Any]) -> None:
     named = reader.take("frameworks") or []
     asked = [named] if isinstance(named, str) else list(named)
     ours = [name for name in dict.fromkeys(asked) if name in _OURS]
@@ -89,7 +89,6 @@ def _take_frameworks(reader: Reader, sweep: NamedSweep) -> None:
         sweep.notes.append(f"frameworks={','.join(missing)}: not among the frameworks here, so left out")
     if not ours:
         raise InvalidSetting("frameworks", ",".join(missing), f"none of them can be measured here; {' and '.join(_OURS)} can")
-    own = {key: value for key, value in _pace_settings(reader, sweep).items() if value not in (None, {})}
     if ours == ["pace"]:
         sweep.choices["framework"] = "pace"
         sweep.settings |= own
@@ -101,7 +100,7 @@ def _take_frameworks(reader: Reader, sweep: NamedSweep) -> None:
         sweep.only_with |= {"framework=pace": own} if own else {}
 
 
-def _pace_settings(reader: Reader, sweep: NamedSweep) -> dict[str, Any]:
+def _pace_settings(reader: Reader) -> dict[str, Any]:
     spellings = {operator.casefold(): operator for operator in OPERATORS}
     operators = reader.take_all("model_args.llm_operators")
     cache = reader.take("generation_args.kv_cache_type")

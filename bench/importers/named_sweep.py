@@ -45,7 +45,7 @@ class NamedSweep:
         tree = _tree({"name": self.name, **fixed, **{key: value for key, value in of_grid.items() if value}})
         return _PAGE.format(
             header=HEADER,
-            source=self.source,
+            source=" ".join(self.source.split()),
             notes="".join(f"{line}\n" for line in self._commented_notes()),
             choices="\n".join(f"  - override /{group}: {option}" for group, option in self.choices.items()),
             settings=OmegaConf.to_yaml(OmegaConf.create(tree)),

@@ -27,9 +27,6 @@ class Reader:
         self.notes: list[str] = []
         self.last, self.value = "FILE", ""  # what was taken last
 
-    def has(self, prefix: str) -> bool:
-        return bool(self._below(prefix))
-
     def take(self, key: str, default: Any = None) -> Any:
         self.last, self.value = key, self._left.pop(key, default)
         return self.value

@@ -52,7 +52,7 @@ def _against_ceilings(
     if device is None or seen.shape is None:
         return {}
     # Ranks on one CPU share its memory; each GPU has its own.
-    count = 1 if name == "cpu" else int(seen.engine.get("n_devices", 1))
+    count = 1 if name == "cpu" else int(seen.engine.get("n_devices") or 1)
     bytes_per_s = device.bytes_per_s * count
     flops_per_s = (device.flops_per_s.get(str(run.model.dtype)) or 0.0) * count or None
     cache_bytes = device.cache_bytes * count

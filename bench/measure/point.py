@@ -79,8 +79,9 @@ def measure(
     repeats = job.some("repeat", run.num_runs, lambda seen: enough_repeats(seen, run.precision, run.max_seconds))
     times = tuple(tuple(repeat.step_s) for repeat in repeats)
     timed_every_step = all(len(steps) == run.output_tokens for steps in times)
+    peak_host_bytes, peak_device_bytes = memory.host_bytes(), memory.device_bytes()  # before the engine works on what it tells of itself
     told = job.told()
-    device_peaks = told.pop("device_peaks", None) or [memory.device_bytes()]
+    device_peaks = told.pop("device_peaks", None) or [peak_device_bytes]
     return Measurement(
         latencies_s=tuple(repeat.latency_s for repeat in repeats),
         token_times_s=times if timed_every_step else None,
@@ -89,7 +90,7 @@ def measure(
         load_s=load_s,
         spent_s=sum(repeat.latency_s for repeat in (*warmups, *repeats)),
         around=tuple(repeat.around for repeat in repeats),
-        peak_host_bytes=memory.host_bytes(),
+        peak_host_bytes=peak_host_bytes,
         peak_device_bytes=tuple((allocated, reserved) for allocated, reserved in filter(None, device_peaks)),
         gpus=tuple(gpu.uuid for gpu in job.host.gpus),
         engine=told,

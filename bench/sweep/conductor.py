@@ -117,7 +117,8 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
         console.print(found, highlight=False, markup=False)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
-    statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in points}
+    first = [point.with_batch(1, probe=True) if point.is_search else point for point in sampling.points]
+    statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in first}
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere, statuses == {Status.unsupported})
 
 

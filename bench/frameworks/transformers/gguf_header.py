@@ -51,8 +51,8 @@ def metadata(path: str) -> dict[str, Any]:
             return {_text(file): _value(file, *struct.unpack("<I", file.read(4))) for _ in range(count)}
     except OSError as error:
         raise Unavailable(f"model.path={path} cannot be read ({error.strerror}); name a file that is there") from error
-    except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
-        raise Unsupported(f"model.path={path} cannot be read as a GGUF file ({error}); name a whole one") from error
+    except (struct.error, UnicodeDecodeError, KeyError, OverflowError, MemoryError, RecursionError) as error:
+        raise Unsupported(f"model.path={path} cannot be read as a GGUF file ({error or type(error).__name__}); name a whole one") from error
 
 
 def _text(file: BinaryIO) -> str:
