@@ -24,7 +24,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 
 class BenchError(Exception):
@@ -32,7 +31,7 @@ class BenchError(Exception):
 
 
 @contextmanager
-def one_message(command: str, code: int = 1) -> Iterator[None]:
+def one_message(command: str, code: int = 1, interrupted: str = "interrupted") -> Iterator[None]:
     """Around a whole command: what a user can mend, or Ctrl-C, ends it with one line and this exit code, or 130.
 
     Where whoever read the output has closed it, as `| head` does, it ends without a word, as a program that this kills.
@@ -43,18 +42,14 @@ def one_message(command: str, code: int = 1) -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"{command}: interrupted", file=sys.stderr)
+        print(f"{command}: {interrupted}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        leave_unread()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what it still has at its end
+        sys.exit(128 + signal.SIGPIPE)
     except BenchError as error:
         print(f"{command}: {error}", file=sys.stderr)
         sys.exit(code)
-
-
-def leave_unread() -> NoReturn:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what it still has at its end
-    sys.exit(128 + signal.SIGPIPE)
 
 
 class InvalidSetting(BenchError):

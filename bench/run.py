@@ -21,7 +21,7 @@ from bench.compose.help import help_page
 from bench.compose.messages import explain
 from bench.compose.request import compose, for_hydra, is_question
 from bench.config import Decode
-from bench.errors import BenchError, leave_unread
+from bench.errors import BenchError, one_message
 from bench.host.machine import COMMAND_VARIABLE
 
 
@@ -60,30 +60,29 @@ def answer(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     typed = sys.argv[1:]
-    if not {"-h", "--help"}.isdisjoint(typed):  # Hydra's own page takes it three times as long, to say less
-        print(help_page([schemas.CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
-        return
-    if "--version" in typed:
-        print(__version__)
-        return
+    with one_message("bench-run", interrupted="interrupted; the same command goes on from here"):
+        if not {"-h", "--help"}.isdisjoint(typed):  # Hydra's own page takes it three times as long, to say less
+            print(help_page([schemas.CONF, Path("conf")], min(shutil.get_terminal_size().columns, 100)), end="")
+        elif "--version" in typed:
+            print(__version__)
+        else:
+            _run_or_answer(typed)
+
+
+def _run_or_answer(typed: Sequence[str]) -> None:
+    from bench.importers import with_sweep_from_file
+    from bench.importers.named_sweep import as_text
+
     os.environ[COMMAND_VARIABLE] = shlex.join(["python", "-m", "bench.run", *typed])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
-        from bench.importers import with_sweep_from_file
-        from bench.importers.named_sweep import as_text
-
         with TemporaryDirectory(prefix="bench-from-") as folder:
             arguments = with_sweep_from_file(typed, Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
             (answer if is_question(typed) else run)(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        leave_unread()
-    except (BenchError, HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if wants_traceback:
             raise
-        sys.exit(f"bench-run: {error if isinstance(error, BenchError) else explain(error)}")
+        raise BenchError(explain(error)) from error
 
 
 if __name__ == "__main__":
