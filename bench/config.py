@@ -192,12 +192,6 @@ class RunConfig:
     def in_full(self) -> RunConfig:
         return replace(self, measure=replace(self.measure, decode=Decode.full))
 
-    def with_batch(self, size: int, *, probe: bool = False) -> RunConfig:
-        """The same point at another batch size; a probe only asks whether it completes."""
-        if probe:
-            return replace(self, batch_size=size, num_runs=1, warmup_runs=0)
-        return replace(self, batch_size=size)
-
     @cached_property
     def as_dict(self) -> dict[str, Any]:
         return {each.name: _as_plain(getattr(self, each.name)) for each in fields(self)}

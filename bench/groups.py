@@ -134,6 +134,11 @@ class GenerationConfig:
         require(0 < self.top_p <= 1, "generation.top_p", self.top_p, "must lie in (0, 1]; 1 keeps every token")
         require(self.top_k >= 0, "generation.top_k", self.top_k, "must be at least 0; 0 keeps every token")
 
+    @property
+    def drawn(self) -> dict[str, float]:
+        """What says how tokens are drawn, by the names that most engines have for it; nothing for a greedy or beam search."""
+        return {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p} if self.do_sample else {}
+
 
 @dataclass(unsafe_hash=True)
 class DataConfig:

@@ -45,7 +45,7 @@ def show(fresh: bool, as_json: bool) -> None:
         with messages.status("measuring the ceilings, a few seconds"):
             found = ceilings.measure(host)
     if as_json:
-        print(json.dumps({"host": host.to_dict(), "variables": machine.timing_environment(), "ceilings": asdict(found)}, indent=2))
+        print(json.dumps({"host": asdict(host), "variables": machine.timing_environment(), "ceilings": asdict(found)}, indent=2))
     else:
         _print(Console(), host, found)
 

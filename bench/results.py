@@ -144,11 +144,6 @@ class Store:
             raise RowNotWritten(self.rows_folder, error.strerror or str(error)) from error
 
 
-def read_file(file: Path, columns: list[str]) -> pa.Table:
-    """The rows in one file. Raises ValueError and OSError where it holds none of ours."""
-    return _read_file(file, schema_of(columns))
-
-
 def _unique(rows: pa.Table) -> pa.Table:
     """The rows in the order of their start, each once. A copy that was damaged is another row: which of the two is right, nobody knows."""
     rows = rows.sort_by([(name, "ascending") for name in IDENTITY])
@@ -196,7 +191,7 @@ def _read_files(files: Iterable[Path], schema: pa.Schema) -> tuple[list[pa.Table
     tables, skipped = [], []
     for file in files:
         try:
-            tables.append(_read_file(file, schema))
+            tables.append(read_file(file, schema))
         except FileNotFoundError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -204,8 +199,8 @@ def _read_files(files: Iterable[Path], schema: pa.Schema) -> tuple[list[pa.Table
     return tables, skipped
 
 
-def _read_file(file: Path, schema: pa.Schema) -> pa.Table:
-    """The file's rows in this schema, what it lacks as nulls. Raises ValueError for a table that is not ours."""
+def read_file(file: Path, schema: pa.Schema) -> pa.Table:
+    """The file's rows in this schema, what it lacks as nulls. Raises OSError, and ValueError for a table that is not ours."""
     if not stat.S_ISREG(file.lstat().st_mode):
         raise ValueError("a link, a folder or a device, which may lead elsewhere, and no file")
     with pq.ParquetFile(file) as parquet:

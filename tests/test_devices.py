@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -150,7 +150,7 @@ def test_a_gpu_job_needs_one_cpu_and_the_others_may_be_busy(nvml: FakeNvml) -> N
 
 
 def test_the_description_travels_as_json(nvml: FakeNvml) -> None:
-    assert json.loads(json.dumps(machine._here.__wrapped__().to_dict()))["driver"] == "580.65.06"
+    assert json.loads(json.dumps(asdict(machine._here.__wrapped__())))["driver"] == "580.65.06"
 
 
 @pytest.mark.parametrize("number", [0, 1])  # versions 2 and 1 of control groups

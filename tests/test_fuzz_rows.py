@@ -99,7 +99,7 @@ def sound() -> Iterator[tuple[Path, list[RunConfig]]]:
     for run, latency_s in zip(points, LATENCIES_S, strict=True):
         steps = [[latency_s / 3, latency_s / 2, latency_s]] * 6
         samples = [{"t_s": float(i), "cpu_percent": 5.0, "ram_bytes": 10**9} for i in range(3)]
-        host = {"environment": canonical_json(host_of(run).to_dict()), "environment_id": host_of(run).fingerprint}
+        host = {"environment": canonical_json(dataclasses.asdict(host_of(run))), "environment_id": host_of(run).fingerprint}
         store.write({**row(run, 0, latency_s / run.batch_size, noisy=False), "token_times_s": steps, "system": samples, **host})
     yield folder, points
     shutil.rmtree(folder.parent)

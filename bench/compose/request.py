@@ -40,27 +40,23 @@ class Request:
 
 def compose(arguments: Sequence[str]) -> Request:
     """The sweep of `bench-run ARGUMENTS`, not run. Raises BenchError."""
+    schemas.register()
     try:
-        return _compose(arguments)
+        with initialize_config_dir(str(schemas.CONF), job_name="bench", version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            master = loader.load_configuration("config", for_hydra(arguments), RunMode.MULTIRUN)
+            typed = typed_overrides(loader, master)
+            overrides = grid(loader, master, typed)
+            composer = Composer(loader, master, typed)
+            points = [composer.compose(point) for point in overrides]
+            _refuse_unread_paths(points)
+            placement = OmegaConf.to_object(master.hydra.launcher)
+            ours = placement if isinstance(placement, Placement) else None
+            return Request(points, ours, loader, master, [list(map(line_of, point)) for point in overrides])
     except BenchError:
         raise
     except Exception as error:  # the boundary: Hydra and OmegaConf fail in many ways on what they did not expect
         raise BenchError(explain(error, arguments)) from error
-
-
-def _compose(arguments: Sequence[str]) -> Request:
-    schemas.register()
-    with initialize_config_dir(str(schemas.CONF), job_name="bench", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", for_hydra(arguments), RunMode.MULTIRUN)
-        typed = typed_overrides(loader, master)
-        overrides = grid(loader, master, typed)
-        composer = Composer(loader, master, typed)
-        points = [composer.compose(point) for point in overrides]
-        _refuse_unread_paths(points)
-        placement = OmegaConf.to_object(master.hydra.launcher)
-        ours = placement if isinstance(placement, Placement) else None
-        return Request(points, ours, loader, master, [list(map(line_of, point)) for point in overrides])
 
 
 def _refuse_unread_paths(points: Sequence[RunConfig]) -> None:

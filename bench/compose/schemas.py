@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.config import RunConfig
 from bench.errors import UnknownName, require
-from bench.frameworks import registered_frameworks, settings_by_name
+from bench.frameworks import FRAMEWORKS, settings_by_name
 
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel the YAML files lie inside the package, in a checkout beside it.
@@ -67,9 +67,9 @@ def register() -> None:
     store.store(group="hydra/sweeper", name="series", node=_schema(Series), provider="bench")
     for name, settings in settings_by_name().items():
         store.store(group="schema/framework", name=name, node=_schema(settings), provider="bench")
-    for name in registered_frameworks():
-        node = {"defaults": [f"/schema/framework/{name}@_here_"], "name": name}
-        store.store(group="framework", name=name, node=node, provider="bench")
+        if name not in FRAMEWORKS:  # of another package: it needs no YAML in conf/framework/
+            node = {"defaults": [f"/schema/framework/{name}@_here_"], "name": name}
+            store.store(group="framework", name=name, node=node, provider="bench")
 
 
 def _schema(settings: type) -> DictConfig:

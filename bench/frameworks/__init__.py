@@ -42,11 +42,6 @@ def make_framework(run: RunConfig) -> Framework:
     return framework
 
 
-def registered_frameworks() -> list[str]:
-    """Those of other packages; they need no YAML in conf/framework/."""
-    return [name for name in known_frameworks() if name not in FRAMEWORKS]
-
-
 def settings_by_name() -> dict[str, type[FrameworkConfig]]:
     return {name: _settings(name, value.split(":")[0]) for name, value in known_frameworks().items()}
 

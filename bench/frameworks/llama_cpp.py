@@ -15,7 +15,6 @@ import numpy as np
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported, require
-from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.failure import out_of_memory
 from bench.frameworks.llama_interface import LlamaBatch, listen, sampler
@@ -80,7 +79,6 @@ class LlamaCpp:
         self._said: deque[str] = deque(maxlen=3)  # the last warnings and errors of the library
 
     def load(self) -> ModelShape | None:
-        environments.require(self._settings)
         import llama_cpp
 
         self._lib = llama_cpp

@@ -12,7 +12,6 @@ import numpy as np
 
 from bench.config import Abilities, Device, Dtype, FrameworkConfig, RunConfig
 from bench.errors import Unsupported
-from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.failure import out_of_memory
 from bench.frameworks.transformers import models, saved
@@ -61,7 +60,6 @@ class OpenVino:
         self._asked = 0  # requests so far: each needs a number of its own
 
     def load(self) -> ModelShape | None:
-        environments.require(self._settings)
         import openvino
 
         model = self._run.model

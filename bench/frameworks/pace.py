@@ -108,13 +108,12 @@ class Pace:
         from transformers import BatchEncoding
 
         search = self._run.generation
-        sampling = {"temperature": search.temperature, "top_k": search.top_k, "top_p": search.top_p} if search.do_sample else {}
         ids = torch.from_numpy(prompts)
         self._cut_cache(prompts.shape[1] + new_tokens)
         out = self._llm.generate(
             BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)}),
             # ignore_eos keeps the greedy fast path, which min_new_tokens would turn off.
-            SamplingConfig(max_new_tokens=new_tokens, ignore_eos=True, do_sample=search.do_sample, **sampling),
+            SamplingConfig(max_new_tokens=new_tokens, ignore_eos=True, do_sample=search.do_sample, **search.drawn),
             StepStreamer(on_step),
         )
         if out.speculative_stats:

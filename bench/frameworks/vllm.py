@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Optional
 
 from bench.config import Abilities, Device, FrameworkConfig, RunConfig
 from bench.errors import Unsupported, require
-from bench.frameworks import environments
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.request_loop import Room, Served, most_prefill_steps, serve
 from bench.frameworks.transformers import models, saved
@@ -52,7 +51,6 @@ class Vllm:
         self._served: Served | None = None
 
     def load(self) -> ModelShape | None:
-        environments.require(self._settings)
         os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
         models.quiet()
         models.use_threads(self._run.hardware)  # before vLLM makes torch.set_num_threads do nothing
@@ -77,8 +75,7 @@ class Vllm:
         if run.batch_size > scheduler.max_num_seqs:
             raise Unsupported(f"batch_size={run.batch_size} is more than framework.max_num_seqs={scheduler.max_num_seqs}; leave that out")
         self._refuse_too_much(run)
-        search = run.generation
-        drawn = {key: getattr(search, key) for key in ("temperature", "top_k", "top_p")} if search.do_sample else {"temperature": 0.0}
+        drawn = run.generation.drawn or {"temperature": 0.0}
         # By default, each step repeats all tokens so far.
         self._sampling = SamplingParams(**drawn, ignore_eos=True, detokenize=False, output_kind=RequestOutputKind.DELTA)
         self._output_tokens = run.output_tokens

@@ -6,15 +6,16 @@ import os
 import resource
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from bench.host.devices import Gpu
 from bench.host.gpu import GpuState, read_gpus
+from bench.host.machine import read
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_CPU_SENSORS = ("k10temp", "zenpower", "coretemp", "cpu_thermal")
 _MOST_CLOCKS = 16  # CPUs whose clock is read: each costs some microseconds
 
 
@@ -131,23 +132,17 @@ def _files(root: Path) -> _Files:
     return _Files(
         heat=tuple(filter(Path.exists, heat)),
         clocks=tuple(filter(Path.exists, clocks)),
-        temperatures=tuple(file for file in root.glob("sys/class/hwmon/*/temp1_input") if _is_cpu_sensor(file)),
+        temperatures=tuple(file for file in root.glob("sys/class/hwmon/*/temp1_input") if read(file.parent / "name") in _CPU_SENSORS),
         energy=tuple(root.glob("sys/class/powercap/intel-rapl:?/energy_uj")),
         limit=next((path for path in limits if path.exists()), None),
     )
-
-
-def _is_cpu_sensor(file: Path) -> bool:
-    with suppress(OSError):
-        return (file.parent / "name").read_text().strip() in ("k10temp", "zenpower", "coretemp", "cpu_thermal")
-    return False
 
 
 def _cpu_times(stat: Path, cpus: Iterable[int]) -> tuple[float, float]:
     """Seconds that these CPUs were busy, and that were stolen from them: proc_stat(5)."""
     mine = {f"cpu{cpu}" for cpu in cpus}
     busy = stolen = 0
-    for line in _text(stat).splitlines():
+    for line in read(stat).splitlines():
         name, *values = line.split()
         if name in mine:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, values[:8])
@@ -158,13 +153,13 @@ def _cpu_times(stat: Path, cpus: Iterable[int]) -> tuple[float, float]:
 
 def _process_s(pid: int) -> float:
     """CPU time of another process: proc_pid_stat(5), fields 14 and 15; its name may hold spaces."""
-    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S if fields else 0.0
 
 
 def _limited_s(stat: Path | None) -> float:
     """Time that the container's CPU limit held us back; cgroup v2 counts microseconds, v1 nanoseconds."""
-    values = dict(line.split() for line in _text(stat).splitlines()) if stat else {}
+    values = dict(line.split() for line in read(stat).splitlines()) if stat else {}
     return int(values.get("throttled_usec", 0)) / 1e6 or int(values.get("throttled_time", 0)) / 1e9
 
 
@@ -175,11 +170,4 @@ def _gpu_others(gpus: Sequence[GpuState], ours: set[int]) -> int | None:
 
 
 def _numbers(files: Iterable[Path]) -> Sequence[float]:
-    return [float(text) for file in files if (text := _text(file).strip())]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""
+    return [float(text) for file in files if (text := read(file))]

@@ -48,7 +48,7 @@ class Machine:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self.to_dict(), self.packages)
+        return fingerprint(asdict(self), self.packages)
 
     @property
     def gpu(self) -> str | None:
@@ -58,9 +58,6 @@ class Machine:
     def summary(self) -> str:
         gpus = f"{len(self.gpus)}x {self.gpu} · " if self.gpus else ""
         return f"{gpus}{self.cpu} · {self.cpus} CPUs · {self.ram_bytes / 2**30:.0f} GiB"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def fingerprint(host: Mapping[str, Any], packages: Iterable[str]) -> str:
@@ -136,7 +133,7 @@ def memory_left_bytes() -> int:
     for group, limit, used, cached in _CGROUP_MEMORY:
         try:
             # What it holds of files that nobody reads now is given up for whoever asks for memory; where that is not told, nothing.
-            told = re.search(rf"^{cached} (\d+)$", _read(group / "memory.stat") or "", re.MULTILINE)
+            told = re.search(rf"^{cached} (\d+)$", read(group / "memory.stat"), re.MULTILINE)
             taken = int((group / used).read_text()) - int(told[1] if told else 0)
             left = min(left, int((group / limit).read_text()) - max(0, taken))
         except (OSError, ValueError):  # no such group, or "max"
@@ -166,7 +163,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def _cpuinfo(key: str) -> str | None:
-    lines = (_read("/proc/cpuinfo") or "").splitlines()
+    lines = read("/proc/cpuinfo").splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
 
 
@@ -201,7 +198,7 @@ def _details() -> dict[str, str]:
 def _first_of(patterns: tuple[str, ...]) -> str | None:
     """The content of the first pattern that matches; of several files each different content once."""
     for pattern in patterns:
-        found = [_read(file) for file in sorted(Path("/").glob(pattern.removeprefix("/")))]
+        found = [read(file) for file in sorted(Path("/").glob(pattern.removeprefix("/")))]
         if values := list(dict.fromkeys(value for value in found if value)):
             return "; ".join(values)
     return None
@@ -214,11 +211,12 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
-def _read(path: str | Path) -> str | None:
+def read(path: str | Path) -> str:
+    """The content of a file of the kernel's; nothing where it cannot be read."""
     try:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError):
-        return None
+        return ""
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from bench.frameworks import settings_by_name
 from bench.identity import canonical_json
 from bench.importers.named_sweep import NamedSweep, file_name
 from bench.results import Row, Store, read_file
+from bench.row import schema_of
 
 _COLUMNS = ["point_id", "config"]
 _OURS = ("name", "output_dir", "sweep", "rerun", "report")  # where results go, and which of them to get, is for whoever runs it
@@ -85,7 +86,7 @@ def _rows(path: Path, home: Path) -> list[Row]:
     if os.path.isdir(path):
         return list(Store(home).table(_COLUMNS).to_pylist())
     try:
-        return list(read_file(path.resolve(), _COLUMNS).to_pylist())
+        return list(read_file(path.resolve(), schema_of(_COLUMNS)).to_pylist())
     except (ValueError, OSError) as error:
         raise NoRows(path, [f"{path.name}: {str(error).splitlines()[0]}"]) from error
 

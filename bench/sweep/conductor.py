@@ -31,7 +31,7 @@ from bench.sweep.done import DONE_COLUMNS, rows_that_count
 from bench.sweep.group import Observer
 from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
-from bench.sweep.plan import Job, Ledger, Plan, largest_batch, make_plan
+from bench.sweep.plan import Job, Ledger, Plan, largest_batch, make_plan, probe_of
 from bench.sweep.progress import SweepProgress
 from bench.sweep.sampling import decided, with_lines
 
@@ -117,7 +117,7 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
         console.print(found, highlight=False, markup=False)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
-    first = [point.with_batch(1, probe=True) if point.is_search else point for point in sampling.points]
+    first = [probe_of(point, 1) if point.is_search else point for point in sampling.points]
     statuses = {plan.ledger.statuses.get((point.config_id, 0)) for point in first}
     return Finished(store.folder, progress.finished_jobs, progress.failed, elsewhere, statuses == {Status.unsupported})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -163,7 +163,7 @@ def _token_times(times: tuple[tuple[float, ...], ...] | None) -> Row:
 
 @cache  # the same for nearly every row of a process
 def _provenance(host: Machine, env: tuple[tuple[str, str], ...]) -> Row:
-    environment = {**host.to_dict(), "variables": {**machine.timing_environment(), **dict(env)}}
+    environment = {**asdict(host), "variables": {**machine.timing_environment(), **dict(env)}}
     return {
         "host": host.host,
         "cpu": host.cpu,

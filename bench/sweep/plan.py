@@ -168,7 +168,7 @@ def _search(job: Job, ledger: Ledger) -> Generator[Job, None, int]:
     completes, fails = 0, None
     while fails is None or fails - completes > 1:
         size = max(1, 2 * completes) if fails is None else (completes + fails) // 2
-        probe = job.run.with_batch(size, probe=True)
+        probe = probe_of(job.run, size)
         status = yield from _outcome(Job(probe, job.round), ledger)
         if status is Status.ok:
             completes = size
@@ -177,11 +177,16 @@ def _search(job: Job, ledger: Ledger) -> Generator[Job, None, int]:
         else:
             return 0
     while completes:  # a full measurement may need a little more than its probe
-        status = yield from _outcome(Job(job.run.with_batch(completes), job.round), ledger)
+        status = yield from _outcome(Job(replace(job.run, batch_size=completes), job.round), ledger)
         if status is not Status.oom:
             break
         completes -= 1
     return completes
+
+
+def probe_of(run: RunConfig, size: int) -> RunConfig:
+    """The same point at this batch size, run once: it only asks whether that completes."""
+    return replace(run, batch_size=size, num_runs=1, warmup_runs=0)
 
 
 def _outcome(job: Job, ledger: Ledger) -> Generator[Job, None, Status]:

@@ -9,7 +9,7 @@ import sys
 from time import perf_counter
 
 from bench.config import RunConfig
-from bench.frameworks import make_framework
+from bench.frameworks import environments, make_framework
 from bench.frameworks.base import Framework
 from bench.frameworks.calls import answer_calls
 from bench.frameworks.channel import Channel
@@ -33,6 +33,7 @@ class Worker:
     def load(self, run: RunConfig, cpus: tuple[int, ...], memory_bytes: int | None) -> float:
         """On these CPUs, with this much memory; empty or None: all. Returns the seconds it took."""
         _confine(cpus, memory_bytes)
+        environments.require(run.framework)
         started = perf_counter()
         self._framework = make_framework(run)
         self._shape = self._framework.load()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.config import GenerationConfig, RunConfig
+from bench.config import RunConfig
 from bench.frameworks.base import OnStep, Tokens
 
 
@@ -40,16 +40,10 @@ def generate(model: Any, prompts: Tokens, new_tokens: int, on_step: OnStep, run:
         pad_token_id=0,
         use_cache=generation.use_cache,
         streamer=streamer,
-        **_search(generation),
+        do_sample=generation.do_sample,
+        num_beams=generation.num_beams,
+        **generation.drawn,
         **options,
     )
     tokens: Tokens = out[:, prompts.shape[1] :].cpu().numpy()
     return tokens
-
-
-def _search(generation: GenerationConfig) -> dict[str, Any]:
-    """The keywords of `generate` for this kind of search; the others are left out, since it warns about them."""
-    search: dict[str, Any] = {"do_sample": generation.do_sample, "num_beams": generation.num_beams}
-    if generation.do_sample:
-        search |= {"temperature": generation.temperature, "top_k": generation.top_k, "top_p": generation.top_p}
-    return search

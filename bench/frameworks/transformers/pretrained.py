@@ -69,12 +69,11 @@ def architecture_in(path: str | None) -> dict[str, Any]:
 def folder_of(model: ModelConfig) -> Path:
     """The folder with this pretrained model, taken from the hub where it is not a local one. Raises Unavailable."""
     path = str(model.path)
-    if Path(path).is_dir():
-        check_folder(path)
-        return Path(path)
-    from huggingface_hub import snapshot_download
-
     with explained(model):
+        if Path(path).is_dir():
+            return Path(path)
+        from huggingface_hub import snapshot_download
+
         return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
 
 

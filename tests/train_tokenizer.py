@@ -1,4 +1,4 @@
-"""Train the embedded tokenizer on the shipped prose: python -m bench.data.train_tokenizer"""
+"""Train the embedded tokenizer on the shipped prose: python -m tests.train_tokenizer"""
 
 from __future__ import annotations
 
