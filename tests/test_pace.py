@@ -119,7 +119,7 @@ def test_a_cpu_without_its_instructions_is_refused_before_anything_is_imported()
 
 def test_the_instructions_of_a_cpu_are_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"/proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\nprocessor\t: 1\nflags\t\t: fpu\n"}
-    monkeypatch.setattr(machine, "_read", told.get)
+    monkeypatch.setattr(machine, "read", lambda path: told.get(path, ""))
     assert machine.cpu_flags() == {"fpu", "avx2", "avx512f"}
     told.clear()
     assert machine.cpu_flags() == frozenset()
