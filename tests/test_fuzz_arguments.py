@@ -121,7 +121,7 @@ def folder() -> Iterator[Path]:
 
 
 def check(main: Callable[..., None], arguments: list[str], folder: Path) -> None:
-    rows = {file: file.read_bytes() for file in folder.glob("*/rows/*")}
+    rows = {file: file.read_bytes() for file in folder.glob("*/rows/*.parquet")}
     ends_well(main, *arguments)
     assert {file: file.read_bytes() for file in rows} == rows  # charts may stand beside them, where --out says so
 
