@@ -40,7 +40,8 @@ def one_message(command: str, code: int = 1, interrupted: str = "interrupted") -
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout:  # None where it is closed
+                sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{command}: {interrupted}", file=sys.stderr)
         sys.exit(130)

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,10 +80,10 @@ def _run_or_answer(typed: Sequence[str]) -> None:
         with TemporaryDirectory(prefix="bench-from-") as folder:
             arguments = with_sweep_from_file(typed, Path(folder), lambda notes: print(as_text(notes), file=sys.stderr))
             (answer if is_question(typed) else run)(arguments)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (BenchError, HydraException, OmegaConfBaseException, YAMLError) as error:
         if wants_traceback:
-            raise
-        raise BenchError(explain(error)) from error
+            traceback.print_exc()
+        raise error if isinstance(error, BenchError) else BenchError(explain(error)) from error
 
 
 if __name__ == "__main__":

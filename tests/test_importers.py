@@ -182,7 +182,10 @@ def test_a_pace_file_compares_frameworks_and_only_pace_gets_its_settings(tmp_pat
 
 def test_what_is_typed_comes_before_what_a_file_says_of_a_part_of_its_grid(tmp_path: Path) -> None:
     points, _ = points_of(tmp_path, PACE, "framework=pace", "framework.kv_cache_type=DYNAMIC")
-    assert [point.framework.kv_cache_type for point in points if isinstance(point.framework, Pace)] == ["DYNAMIC"]
+    (tmp_path / "forced").mkdir()
+    forced, _ = points_of(tmp_path / "forced", PACE, "framework=pace", "++framework.kv_cache_type=DYNAMIC")
+    points += forced
+    assert [point.framework.kv_cache_type for point in points if isinstance(point.framework, Pace)] == ["DYNAMIC", "DYNAMIC"]
 
 
 def test_a_pace_file_whose_draft_is_null_has_none(tmp_path: Path) -> None:

@@ -143,6 +143,11 @@ def test_points_whose_windows_would_cost_as_much_as_they_do_are_measured_in_full
     assert alone.summary == "nothing to sample; in full: 1 whose windows would cost about as much"
 
 
+def test_a_point_that_a_grid_has_twice_is_there_once() -> None:
+    found = decided(_points("num_runs=2,2", "output_tokens=401", "measure.decode=sampled"))
+    assert (found.sampled, len(found.points)) == (1, 2)
+
+
 def test_what_cannot_be_sampled_is_measured_in_full_and_counted() -> None:
     beams = _points("framework=hf", "output_tokens=401", "generation=greedy,beams", "measure.decode=sampled", "batch_size=1,2")
     sampling = decided(beams)

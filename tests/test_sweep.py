@@ -126,7 +126,22 @@ def test_the_largest_batch_that_completes_is_found(bench_run: Command, tmp_path:
     assert found in ran.stdout
     again = bench_run("batch_size=max", "framework.largest_batch=5", *FAST).stdout
     assert "nothing left to do" in again and found in again
-    assert "largest" not in bench_run("batch_size=max", "framework.largest_batch=0", *FAST).stdout
+    assert "largest that" not in bench_run("batch_size=max", "framework.largest_batch=0", *FAST).stdout
+    two = bench_run("batch_size=max", "framework.largest_batch=2,3", "name=two", *FAST).stdout
+    assert "batch max in 8 out 4 largest_batch=2: 2 is the largest" in two and "largest_batch=3: 3 is the largest" in two
+
+
+def test_a_batch_whose_full_measurement_takes_too_long_is_not_told_as_one_that_completes(bench_run: Command) -> None:
+    slow = ("framework.step_s=0.1", "timeout_s=2", "num_runs=8", "warmup_runs=0")  # a probe takes half a second, eight repeats four
+    ran = bench_run("batch_size=max", "framework.largest_batch=1", *FAST, *slow)
+    assert "timeout" in ran.stdout
+    assert "largest that" not in ran.stdout
+
+
+def test_sampled_decoding_is_refused_where_each_point_is_run_by_itself(bench_run: Command) -> None:
+    ran = bench_run("hydra/launcher=basic", "measure.decode=sampled", *FAST)
+    assert ran.returncode == 1
+    assert "measure.decode=sampled: points share windows only where one process runs them all" in ran.stderr
 
 
 def test_zipped_axes_advance_together_and_excluded_combinations_are_left_out(bench_run: Command, tmp_path: Path) -> None:

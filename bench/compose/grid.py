@@ -56,8 +56,10 @@ def grid(loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) ->
 
 
 def _with_its_own(point: list[Override], its_own: list[Override], typed: Sequence[Override]) -> list[Override]:
-    """Its settings of its own come after those of the grid, and what was typed comes last: the last one counts."""
+    """The settings of its own come after those of the grid. What was typed counts: it comes last, also where a + would bring it forward."""
     keys = {override.get_key_element() for override in typed}
+    names = {override.key_or_group for override in typed}
+    its_own = [each for each in its_own if each.key_or_group not in names]
     return [
         *(each for each in point if each.get_key_element() not in keys),
         *its_own,

@@ -19,7 +19,7 @@ from rich.console import Console
 from bench.compose.composer import to_run_config
 from bench.compose.request import Request
 from bench.compose.schemas import Placement
-from bench.config import OF_THE_SWEEP, RunConfig
+from bench.config import OF_THE_SWEEP, Decode, RunConfig
 from bench.errors import InvalidSetting, NothingSupported, PointsFailed, require
 from bench.host import machine
 from bench.host.devices import devices_for
@@ -32,7 +32,7 @@ from bench.sweep.group import Observer
 from bench.sweep.local import run_locally
 from bench.sweep.outcome import host_of
 from bench.sweep.plan import Job, Ledger, Plan, largest_batch, make_plan, probe_of
-from bench.sweep.progress import SweepProgress
+from bench.sweep.progress import SweepProgress, told_apart
 from bench.sweep.sampling import decided, with_lines
 
 MANY_FILES = 2_000  # from here on, reading them one by one is what a resumed sweep waits for
@@ -61,6 +61,9 @@ def launch(request: Request, console: Console) -> Finished:
 
 def _launch_by_hydra(request: Request) -> Finished:
     """hydra/launcher=basic, joblib, submitit_slurm, ...: each point by itself, with a fresh load."""
+    if any(point.measure.decode is Decode.sampled for point in request.points):
+        problem = "points share windows only where one process runs them all; leave hydra/launcher out, or use full"
+        raise InvalidSetting("measure.decode", "sampled", problem)
     context = HydraContext(config_loader=request.loader, callbacks=Callbacks())
     launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=_one_point, config=request.master)
     done: list[Finished] = [job.return_value for job in launcher.launch(request.overrides, initial_job_idx=0)]
@@ -113,7 +116,7 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
     console.print(announcement(plan, machine.describe().summary, sampling.summary), highlight=False, markup=False)
     with SweepProgress(plan, console) as progress, on_sigterm(_interrupt):
         elsewhere = _carry_out(plan, store, names, placement, progress)
-    for found in _found(points, plan.ledger):
+    for found in _found(sampling.points, plan.ledger):
         console.print(found, highlight=False, markup=False)
     if len(store.names()) >= MANY_FILES and not elsewhere:
         store.compact()
@@ -123,12 +126,13 @@ def _run_alone(points: Sequence[RunConfig], store: Store, console: Console, plac
 
 
 def _found(points: Sequence[RunConfig], ledger: Ledger) -> Iterator[str]:
-    """What the searches for the largest batch found, as far as they are over."""
-    for point in points:
-        jobs = [Job(point, number) for number in range(point.rounds)] if point.is_search else []
-        sizes = [size for job in jobs if (size := largest_batch(job, ledger))]
-        if sizes:
-            yield f"{jobs[0].label}: {min(sizes)} is the largest that completes"
+    """What the searches for the largest batch found, where each round found one."""
+    searches = {point.config_id: Job(point, 0) for point in points if point.is_search}
+    apart = told_apart(searches.values())
+    for config_id, job in searches.items():
+        sizes = [largest_batch(replace(job, round=number), ledger) or 0 for number in range(job.run.rounds)]
+        if min(sizes) > 0:
+            yield f"{job.label}{apart.get(config_id, '')}: {min(sizes)} is the largest that completes"
 
 
 def _refuse_other_hardware(points: Sequence[RunConfig]) -> None:

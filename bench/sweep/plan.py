@@ -163,7 +163,7 @@ def _shape_of(run: RunConfig) -> ModelShape | None:
 def _search(job: Job, ledger: Ledger) -> Generator[Job, None, int]:
     """Find the largest batch that completes, by doubling and bisection with one repeat each, then measure it in full.
 
-    Returns that batch; 0 where none completes, or one failed for a reason that has nothing to do with its size.
+    Returns that batch; 0 where none completes, or one ended for a reason that has nothing to do with its size.
     """
     completes, fails = 0, None
     while fails is None or fails - completes > 1:
@@ -179,9 +179,9 @@ def _search(job: Job, ledger: Ledger) -> Generator[Job, None, int]:
     while completes:  # a full measurement may need a little more than its probe
         status = yield from _outcome(Job(replace(job.run, batch_size=completes), job.round), ledger)
         if status is not Status.oom:
-            break
+            return completes if status is Status.ok else 0
         completes -= 1
-    return completes
+    return 0
 
 
 def probe_of(run: RunConfig, size: int) -> RunConfig:

@@ -50,6 +50,7 @@ class Sampling:
 
 def decided(points: Sequence[RunConfig]) -> Sampling:
     """Raises InvalidSetting where sampling was asked for, and no point of this sweep could ever be sampled, however long it were."""
+    points = list({run.config_id: run for run in points}.values())  # each once
     wanted = [run for run in points if run.measure.decode is Decode.sampled]
     reasons = {run.config_id: why_in_full(run) for run in wanted}
     for line in _lines(run for run in wanted if not reasons[run.config_id]):
