@@ -44,27 +44,22 @@ def grid(loader: ConfigLoader, master: DictConfig, typed: Sequence[Override]) ->
         )
     points = [[value for block in point for value in block] for point in product(*blocks)]
     excluded = [_combination("sweep.exclude", spec, axes) for spec in settings.exclude]
-    also = [(_combination("sweep.also", spec, axes), parser.parse_overrides(list(its_own))) for spec, its_own in settings.also.items()]
+    names = {override.key_or_group for override in typed}
+
+    def is_typed(override: Override) -> bool:
+        return override.key_or_group in names
+
+    also = [
+        (_combination("sweep.also", spec, axes), [each for each in parser.parse_overrides(list(own)) if not is_typed(each)])
+        for spec, own in settings.also.items()
+    ]
     if excluded or also:
         named = [(point, set(map(line_of, point))) for point in points]
         kept = [(point, its_lines) for point, its_lines in named if not any(combination <= its_lines for combination in excluded)]
-        points = [
-            _with_its_own(point, [each for part, own in also if part <= its_lines for each in own], typed) for point, its_lines in kept
-        ]
+        # Of two that say the same the last one counts: the grid's, what is said of a part of it, what was typed.
+        points = [sorted((*point, *(each for part, own in also if part <= its for each in own)), key=is_typed) for point, its in kept]
         require(bool(points), "sweep.exclude", list(settings.exclude), "leaves out every point; exclude fewer combinations")
     return points
-
-
-def _with_its_own(point: list[Override], its_own: list[Override], typed: Sequence[Override]) -> list[Override]:
-    """The settings of its own come after those of the grid. What was typed counts: it comes last, also where a + would bring it forward."""
-    keys = {override.get_key_element() for override in typed}
-    names = {override.key_or_group for override in typed}
-    its_own = [each for each in its_own if each.key_or_group not in names]
-    return [
-        *(each for each in point if each.get_key_element() not in keys),
-        *its_own,
-        *(each for each in point if each.get_key_element() in keys),
-    ]
 
 
 def typed_overrides(loader: ConfigLoader, master: DictConfig) -> list[Override]:
@@ -130,15 +125,18 @@ def _keys(spec: str) -> list[str]:
 def _combination(setting: str, spec: str, axes: Mapping[str, Any]) -> set[str]:
     """`model=a,batch_size=4` as the lines of a point. A value that is not swept today matches nothing; a key never would."""
     lines = set(_keys(spec))
-    for key in (line.partition("=")[0] for line in lines):
-        require(key in axes, setting, spec, f"{key} is not swept; give it values, or take this out of {setting}")
+    _require_swept([line.partition("=")[0] for line in lines], setting, spec, axes)
     return lines
+
+
+def _require_swept(keys: Sequence[str], setting: str, spec: str, axes: Mapping[str, Any]) -> None:
+    for key in keys:
+        require(key in axes, setting, spec, f"{key} is not swept; give it values, or take it out of {setting}")
 
 
 def _zipped(axes: Mapping[str, list[Override]], spec: str) -> list[tuple[Override, ...]]:
     keys = _keys(spec)
-    for key in keys:
-        require(key in axes, "sweep.zip", spec, f"{key} is not swept; give it values, or take it out of sweep.zip")
+    _require_swept(keys, "sweep.zip", spec, axes)
     lengths = {key: len(axes[key]) for key in keys}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} has {length} values" for key, length in lengths.items())
