@@ -85,7 +85,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.demo
 	touch $@
 
 # The stamp has the lists' content in its name, so that a new clone finds what another one built.
-# What stands in a list ENGINE-alone.txt is installed without what it asks for.
+# What stands in a list ENGINE-alone.txt is installed without what it asks for, and not from pip's cache.
 engine-%:
 	@set -e; folder=$(ENGINES_FOLDER)/$*; list=requirements/$*$(GPU).txt; test -f $$list || list=requirements/$*.txt; \
 	alone=$${list%.txt}-alone.txt; test -f $$alone || alone=; \
@@ -94,5 +94,5 @@ engine-%:
 	echo "building $$folder from $$list"; rm -rf $$folder; $(PYTHON) -m venv $$folder; \
 	export CMAKE_ARGS="$(if $(GPU),-DGGML_CUDA=on) $(CMAKE_ARGS)"; \
 	$$folder/bin/pip install --quiet --disable-pip-version-check -r $$list; \
-	if test -n "$$alone"; then $$folder/bin/pip install --quiet --disable-pip-version-check --no-deps -r $$alone; fi; \
+	if test -n "$$alone"; then $$folder/bin/pip install --quiet --disable-pip-version-check --no-deps --no-cache-dir -r $$alone; fi; \
 	touch $$stamp

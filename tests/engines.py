@@ -56,8 +56,8 @@ NEW_TOKENS = 6
 
 
 def point(framework: FrameworkConfig, architecture: dict[str, Any] | None = None, **settings: Any) -> RunConfig:
-    """A point on the CPU; `dtype` and `path` go to the model, the rest to the point."""
-    path = settings.pop("path", None)
+    """A point on the CPU; `dtype` and `path` go to the model, `threads` to the hardware, the rest to the point."""
+    path, hardware = settings.pop("path", None), HardwareConfig(device=Device.cpu, threads=settings.pop("threads", 1))
     model = ModelConfig(
         name="small",
         architecture={} if path else dict(architecture or LLAMA),
@@ -66,7 +66,7 @@ def point(framework: FrameworkConfig, architecture: dict[str, Any] | None = None
         path=str(path) if path else None,
     )
     settings = {"input_tokens": 12, "output_tokens": 6, "batch_size": 2, "num_runs": 2, "warmup_runs": 1, "timeout_s": 120.0, **settings}
-    return RunConfig(model=model, framework=framework, hardware=HardwareConfig(device=Device.cpu, threads=1), **settings)
+    return RunConfig(model=model, framework=framework, hardware=hardware, **settings)
 
 
 def loaded(run: RunConfig) -> Any:

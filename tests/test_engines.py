@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from bench.config import Decode, FrameworkConfig, GenerationConfig, MeasureConfig, RunConfig
+from bench.config import Decode, Dtype, FrameworkConfig, GenerationConfig, MeasureConfig, RunConfig
 from bench.errors import InvalidSetting, MissingEngine, Unavailable, Unsupported
 from bench.frameworks import environments, llama_cpp, make_framework, openvino, settings_by_name
 from bench.frameworks.failure import JobLost
 from bench.frameworks.request_loop import Served, most_prefill_steps, serve
 from bench.frameworks.transformers import gguf_header
+from bench.host import machine
 from bench.host.devices import Slot
 from bench.measure.point import Measurement
 from bench.results import Status
@@ -127,6 +128,14 @@ def test_openvino_compresses_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert seen.shape
     [file] = (tmp_path / "llm-bench-sweep" / "openvino").glob("*/openvino_model.bin")
     assert file.stat().st_size < 2 * seen.shape.n_params
+
+
+@needs("openvino")
+@pytest.mark.skipif("amx_bf16" not in machine.cpu_flags(), reason="this CPU has no AMX")
+def test_one_thread_in_bf16_is_unsupported_where_openvino_would_divide_by_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JobLost, match=r"hardware\.threads=2") as lost:
+        in_worker(point(settings("openvino"), dtype=Dtype.bf16), tmp_path, monkeypatch)
+    assert lost.value.status is Status.unsupported
 
 
 @pytest.mark.parametrize("engine", [pytest.param(engine, marks=needs(engine)) for engine in CLAIMS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from bench.errors import Unsupported
 from bench.frameworks.base import OnStep, Tokens, refuse_beams
 from bench.frameworks.failure import out_of_memory
 from bench.frameworks.transformers import models, saved
+from bench.host import machine
 from bench.roofline import ModelShape
 
 _PRECISIONS = {Dtype.fp32: "f32", Dtype.bf16: "bf16", Dtype.fp16: "f16"}
@@ -67,6 +69,7 @@ class OpenVino:
             raise Unsupported("hardware.device=cuda, but OpenVINO has no CUDA; use hardware=cpu")
         if model.dtype.upper() not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unsupported(f"model.dtype={model.dtype}, but OpenVINO does not compute in it on this CPU; use model.dtype=fp32")
+        self._refuse_one_thread_with_amx()
         models.quiet()
         self._folder = self._exported()
         self._precision = _PRECISIONS[model.dtype]
@@ -130,6 +133,16 @@ class OpenVino:
             "kv_cache_bytes": getattr(cache, "kv_cache_size_in_bytes", None),
             "prefill_steps": 1,  # checked each time
         }
+
+    def _refuse_one_thread_with_amx(self) -> None:
+        """Its kernel for gated MLPs in bf16 divides by half of the threads (2026.4.1), and the process ends with SIGFPE."""
+        model, threads = self._run.model, self._run.hardware.threads or len(os.sched_getaffinity(0))
+        plain = model.dtype is Dtype.bf16 and self._settings.compression is Compression.none
+        if threads == 1 and plain and "amx_bf16" in machine.cpu_flags():
+            raise Unsupported(
+                "one thread with model.dtype=bf16, but OpenVINO's kernels for AMX, which this CPU has, divide by half of the threads; "
+                "use hardware.threads=2 or model.dtype=fp32"
+            )
 
     def _exported(self) -> Path:
         from bench.frameworks.transformers import to_openvino
