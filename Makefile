@@ -93,6 +93,7 @@ engine-%:
 	if test -f $$stamp; then exit 0; fi; \
 	echo "building $$folder from $$list"; rm -rf $$folder; $(PYTHON) -m venv $$folder; \
 	export CMAKE_ARGS="$(if $(GPU),-DGGML_CUDA=on) $(CMAKE_ARGS)"; \
+	if $${CXX:-c++} -fno-dse -x c++ -fsyntax-only /dev/null 2>/dev/null; then export CXXFLAGS="$$CXXFLAGS -fno-dse"; fi; \
 	$$folder/bin/pip install --quiet --disable-pip-version-check -r $$list; \
 	if test -n "$$alone"; then $$folder/bin/pip install --quiet --disable-pip-version-check --no-deps --no-cache-dir -r $$alone; fi; \
 	touch $$stamp

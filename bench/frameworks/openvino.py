@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
@@ -69,7 +68,6 @@ class OpenVino:
             raise Unsupported("hardware.device=cuda, but OpenVINO has no CUDA; use hardware=cpu")
         if model.dtype.upper() not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unsupported(f"model.dtype={model.dtype}, but OpenVINO does not compute in it on this CPU; use model.dtype=fp32")
-        self._refuse_one_thread_with_amx()
         models.quiet()
         self._folder = self._exported()
         self._precision = _PRECISIONS[model.dtype]
@@ -79,6 +77,8 @@ class OpenVino:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",  # else it rounds activations to int8 where weights are
             **({"INFERENCE_NUM_THREADS": str(self._run.hardware.threads)} if self._run.hardware.threads else {}),
         }
+        self._threads = _threads_used(self._properties)
+        self._refuse_one_thread_with_amx()
         self._pipeline = self._start()
         shape = models.counted_shape(models.config_of(model))
         return shape and replace(shape, bytes_per_weight=self._settings.bytes_per_weight)
@@ -128,20 +128,20 @@ class OpenVino:
             "framework_version": version("openvino-genai"),
             "openvino": version("openvino"),
             "device": "cpu",
-            "threads": self._run.hardware.threads,  # null: its own choice, which it does not tell
+            "threads": self._threads,
             "properties": self._properties,
             "kv_cache_bytes": getattr(cache, "kv_cache_size_in_bytes", None),
             "prefill_steps": 1,  # checked each time
         }
 
     def _refuse_one_thread_with_amx(self) -> None:
-        """Its kernel for gated MLPs in bf16 divides by half of the threads (2026.4.1), and the process ends with SIGFPE."""
-        model, threads = self._run.model, self._run.hardware.threads or len(os.sched_getaffinity(0))
-        plain = model.dtype is Dtype.bf16 and self._settings.compression is Compression.none
-        if threads == 1 and plain and "amx_bf16" in machine.cpu_flags():
+        """Its kernel for gated MLPs divides by half of the threads (2026.4.1): with one, the process would end with SIGFPE."""
+        model, has_amx = self._run.model, f"amx_{self._run.model.dtype}" in machine.cpu_flags()
+        plain = has_amx and self._settings.compression is Compression.none
+        if plain and self._threads == 1 and "gate_proj" in (self._folder / "openvino_model.xml").read_text():
             raise Unsupported(
-                "one thread with model.dtype=bf16, but OpenVINO's kernels for AMX, which this CPU has, divide by half of the threads; "
-                "use hardware.threads=2 or model.dtype=fp32"
+                f"OpenVINO would use one thread, and its {model.dtype} kernel for gated MLPs on this CPU, which has AMX, divides by half "
+                "of the threads; give it two cores and leave hardware.threads out, or use model.dtype=fp32"
             )
 
     def _exported(self) -> Path:
@@ -169,3 +169,12 @@ class OpenVino:
             if "SDPAToPagedAttention" not in str(error):
                 raise
             raise Unsupported("OpenVINO's paged attention takes models with sdpa attention only; use framework=hf for this one") from error
+
+
+def _threads_used(properties: dict[str, str]) -> int:
+    """At most one a core of one socket, whatever is asked for: only a compiled model tells."""
+    from openvino import Core, Model, opset13
+
+    number = opset13.parameter([1], np.float32)
+    compiled = Core().compile_model(Model([opset13.add(number, number)], [number]), "CPU", properties)
+    return int(compiled.get_property("INFERENCE_NUM_THREADS"))
