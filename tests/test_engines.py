@@ -72,7 +72,8 @@ CASES = [pytest.param(engine, claim, marks=needs(engine)) for engine, claims in 
 def test_it_computes_what_transformers_computes_and_keeps_nothing(probed: Any, engine: str, claim: str) -> None:
     """In fp32 to the last bits; in bf16 nearly as exactly as transformers itself. The same prompts again, others between, give the same."""
     found = probed(engine)[claim]
-    if "on this CPU" in (refused := found.get("refused", "")):
+    if refused := found.get("refused", ""):
+        assert "on this CPU" in refused
         pytest.skip(refused)
     assert found["no_state"]
     assert found["steps"] == 6
@@ -100,9 +101,8 @@ def test_llama_cpp_takes_a_file_of_the_users_and_quantizes(tmp_path: Path, monke
     assert [len(steps) for steps in small.token_times_s] == [6, 6]
     [file] = (tmp_path / "llm-bench-sweep" / "gguf").glob("*F32.gguf")
     told = gguf_header.architecture(str(file))
-    assert {key: told[key] for key in ("hidden_size", "vocab_size", "num_key_value_heads")} == {
-        key: wide[key] for key in ("hidden_size", "vocab_size", "num_key_value_heads")
-    }
+    sizes = ("hidden_size", "vocab_size", "num_key_value_heads")
+    assert [told[size] for size in sizes] == [wide[size] for size in sizes]
     run = point(settings("llama_cpp"), path=file)
     run.model.architecture = told
     assert in_worker(run, tmp_path, monkeypatch).tokens_digest == plain.tokens_digest
@@ -113,6 +113,13 @@ def test_llama_cpp_samples_by_the_seed(tmp_path: Path, monkeypatch: pytest.Monke
     drawn = [point(settings("llama_cpp"), generation=GenerationConfig(do_sample=True, temperature=hot)) for hot in (1.0, 1.0, 1.5)]
     first, again, hotter = (in_worker(run, tmp_path, monkeypatch).tokens_digest for run in drawn)
     assert first == again != hotter
+
+
+@needs("llama_cpp")
+def test_llama_cpp_tells_how_many_steps_read_the_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokens of each of three sequences fit into a step of eight."""
+    seen = in_worker(point(settings("llama_cpp", ubatch=8), batch_size=3), tmp_path, monkeypatch)
+    assert seen.engine["prefill_steps"] == 6
 
 
 @needs("llama_cpp")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,16 @@ from tests import synthetic
 
 
 class Curved:
-    """An engine on a clock of its own: slow after a prefill, its steps grow with the context and bend where a cache is full."""
+    """An engine on a clock of its own: slow after a prefill, its steps grow with the context and bend where a cache is full.
 
-    def __init__(self, bend_tokens: int = 700) -> None:
+    `moods`: how slow the host is in each generation.
+    """
+
+    def __init__(self, bend_tokens: int = 700, moods: Iterator[float] | None = None) -> None:
         self.now_s = 0.0
         self.generated = 0
         self._bend_tokens = bend_tokens
+        self._moods = moods or repeat(1.0)
 
     def clock(self) -> float:
         return self.now_s
@@ -47,12 +52,12 @@ class Curved:
     def prepare(self, run: RunConfig) -> None: ...
 
     def generate(self, prompts: Tokens, new_tokens: int, on_step: OnStep) -> Tokens:
-        batch, length = prompts.shape
+        (batch, length), slower = prompts.shape, next(self._moods)
         self.now_s += 1e-4 * batch * length
         for i in range(new_tokens):
             context = length + i
             step_s = 1e-3 + 1e-6 * batch * context + 4e-6 * max(0, context - self._bend_tokens)
-            self.now_s += step_s * (3 if 0 < i < 3 else 1)
+            self.now_s += slower * step_s * (3 if 0 < i < 3 else 1)
             on_step()
         self.now_s += 2e-3
         self.generated += batch * new_tokens
@@ -108,6 +113,13 @@ def test_a_straight_curve_needs_no_context_in_the_middle() -> None:
 
     assert contexts(Curved(bend_tokens=10_000)) == 4  # three prompt lengths, and the end
     assert contexts(Curved(bend_tokens=700)) > 4
+
+
+def test_where_a_hosts_speed_moves_the_search_for_bends_ends_at_its_budget() -> None:
+    moods = map(np.random.default_rng(0).uniform, repeat(1), repeat(2))
+    points = [run for run in _points(*_GRID, "num_runs=1", "warmup_runs=0") if run.batch_size == 4 and run.output_tokens > 1]
+    line = _line(Curved(bend_tokens=10_000, moods=moods), points)
+    assert line.seen.spent_s < 0.15 * sum(line.measurement(run).latencies_s[0] for run in points)
 
 
 def test_a_window_never_reaches_beyond_the_longest_point() -> None:

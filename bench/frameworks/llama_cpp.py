@@ -90,7 +90,7 @@ class LlamaCpp:
         self._model = self._lib.llama_model_load_from_file(str(file).encode(), options)
         if not self._model:
             self._refuse(f"llama.cpp cannot load {file}", "name another file" if gguf_header.is_gguf(self._run.model.path) else _INSTEAD)
-        n_params, stored = (getattr(self._lib, f"llama_model_{what}")(self._model) for what in ("n_params", "size"))
+        n_params, stored = self._lib.llama_model_n_params(self._model), self._lib.llama_model_size(self._model)
         quantized = self._settings.quantization is not Quantization.none or gguf_header.is_gguf(self._run.model.path)
         return shape and replace(shape, n_params=n_params, bytes_per_weight=stored / n_params if quantized else None)
 
@@ -136,7 +136,7 @@ class LlamaCpp:
     def describe(self) -> dict[str, Any]:
         lib, told = self._lib, ctypes.create_string_buffer(128)
         lib.llama_model_desc(self._model, told, 128)
-        ubatch = lib.llama_n_ubatch(self._context)
+        ubatch, batch = lib.llama_n_ubatch(self._context), self._run.batch_size
         return {
             "framework_version": version("llama-cpp-python"),
             "device": (machine.describe().gpu or "gpu") if self._gpu_layers else "cpu",
@@ -145,7 +145,8 @@ class LlamaCpp:
             "weight_bytes": lib.llama_model_size(self._model),
             "kv_cache": f"{self._kv_type()}, {lib.llama_n_ctx(self._context)} tokens",
             "ubatch": ubatch,
-            "prefill_steps": -(-self._run.batch_size * self._run.input_tokens // ubatch),
+            # A step takes equally many tokens of each sequence, since each has a cache of its own; null where it takes some of them only.
+            "prefill_steps": -(-self._run.input_tokens // (ubatch // batch)) if batch <= ubatch else None,
             "gpu_layers": self._gpu_layers,
             "system": lib.llama_print_system_info().decode().strip(),
         }

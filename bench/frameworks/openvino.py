@@ -88,7 +88,7 @@ class OpenVino:
         from openvino_genai import GenerationConfig
 
         search = run.generation
-        asked = GenerationConfig(max_new_tokens=run.output_tokens, ignore_eos=True, do_sample=search.do_sample, rng_seed=run.seed)
+        asked = GenerationConfig(ignore_eos=True, do_sample=search.do_sample, rng_seed=run.seed)
         asked.set_eos_token_id(0)  # it wants one, to ignore it
         if search.do_sample:
             asked.temperature, asked.top_p, asked.top_k = search.temperature, search.top_p, search.top_k or 2**31
@@ -136,9 +136,12 @@ class OpenVino:
 
     def _refuse_one_thread_with_amx(self) -> None:
         """Its kernel for gated MLPs divides by half of the threads (2026.4.1): with one, the process would end with SIGFPE."""
-        model, has_amx = self._run.model, f"amx_{self._run.model.dtype}" in machine.cpu_flags()
-        plain = has_amx and self._settings.compression is Compression.none
-        if plain and self._threads == 1 and "gate_proj" in (self._folder / "openvino_model.xml").read_text():
+        from bench.frameworks.transformers.to_openvino import MODEL
+
+        model = self._run.model
+        has_kernel = f"amx_{model.dtype}" in machine.cpu_flags() and self._settings.compression is Compression.none
+        # Phi-3's gate_up_proj does not get this kernel.
+        if has_kernel and self._threads == 1 and "gate_proj" in (self._folder / MODEL).read_text():
             raise Unsupported(
                 f"OpenVINO would use one thread, and its {model.dtype} kernel for gated MLPs on this CPU, which has AMX, divides by half "
                 "of the threads; give it two cores and leave hardware.threads out, or use model.dtype=fp32"
@@ -172,7 +175,7 @@ class OpenVino:
 
 
 def _threads_used(properties: dict[str, str]) -> int:
-    """At most one a core of one socket, whatever is asked for: only a compiled model tells."""
+    """OpenVINO's own number, whatever is asked for: only a compiled model tells."""
     from openvino import Core, Model, opset13
 
     number = opset13.parameter([1], np.float32)

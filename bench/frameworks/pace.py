@@ -95,7 +95,7 @@ class Pace:
         import torch
 
         refuse_beams(run)
-        if self._settings.spec_config.model_name and (run.batch_size > 1 or run.generation.do_sample):
+        if self._settings.has_draft and (run.batch_size > 1 or run.generation.do_sample):
             raise Unsupported(
                 "PACE speculates for batch_size=1 with greedy search only; set both, or unset framework.spec_config.model_name"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from time import perf_counter
@@ -15,6 +15,8 @@ from bench.measure.stats import enough_repeats, enough_warmups
 from bench.measure.windows import Pass, SampledTimes, Window, generations, middles
 from bench.measure.workload import prompts_for
 from bench.roofline import ModelShape
+
+_SEARCH = 0.05  # of what a line's points would cost in full: so much may go into looking for bends
 
 
 class StepsMissing(RuntimeError):
@@ -81,7 +83,7 @@ def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tup
         again[tokens] = look(tokens, 1 + (tokens in again))
         return again[tokens]
 
-    bent = [] if largest.cache_is_whole else middles(remember, ends)
+    bent = [] if largest.cache_is_whole else middles(remember, ends, _budget(points, ends, look))
     passes = [Pass((*ends, *(again[tokens] for tokens in bent)))]
     while not _enough(passes, largest, look.spent_s):
         number = len(passes)
@@ -89,6 +91,13 @@ def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tup
         places = sorted({*starts, *(end + bent if number % 3 == 0 else [])}, reverse=number % 2 == 1)
         passes.append(Pass(tuple(look(tokens, number + 1) for tokens in places)))
     return tuple(passes)
+
+
+def _budget(points: Sequence[RunConfig], ends: Sequence[Window], look: _Look) -> Callable[[], bool]:
+    """Whether there is time left to look for bends: where a host's speed moves, a look finds one everywhere."""
+    first, before_s = Pass(tuple(ends)), look.spent_s
+    full_s = sum(run.expected_runs * generations([first], run.input_tokens, run.output_tokens)[0].latency_s for run in points)
+    return lambda: look.spent_s - before_s < _SEARCH * full_s
 
 
 def _enough(passes: Sequence[Pass], largest: RunConfig, spent_s: float) -> bool:

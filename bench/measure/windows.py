@@ -120,21 +120,28 @@ def bends(low: Window, middle: Window, high: Window) -> bool:
     return abs(middle.typical_step_s - line_s) > max(_STRAIGHT * line_s, doubt_s)
 
 
-def middles(look: Callable[[int], Window], ends: Sequence[Window]) -> list[int]:
-    """Prompt lengths between these windows where the curve bends. `look` measures a window; what bends is looked at twice."""
+def middles(look: Callable[[int], Window], ends: Sequence[Window], affordable: Callable[[], bool]) -> list[int]:
+    """Prompt lengths between these windows where the curve bends, the widest gaps first, as long as another look is affordable.
+
+    `look` measures a window; what bends is looked at twice.
+    """
     apart = _CLOSEST_WINDOWS * (len(ends[0].arrived_s) - 1 - SETTLING_STEPS)
     found: list[int] = []
     gaps = list(pairwise(ends))
-    while gaps:
-        low, high = gaps.pop()
-        if high.prompt_tokens - low.prompt_tokens < apart:
-            continue
+    while gaps and affordable():
+        low, high = gaps.pop(max(range(len(gaps)), key=lambda i: _width(*gaps[i])))
+        if _width(low, high) < apart:
+            break
         place = (low.prompt_tokens + high.prompt_tokens) // 2
         middle = look(place)
         if bends(low, middle, high) and bends(low, middle := look(place), high):
             found.append(place)
             gaps += [(low, middle), (middle, high)]
     return found
+
+
+def _width(low: Window, high: Window) -> int:
+    return high.prompt_tokens - low.prompt_tokens
 
 
 @dataclass(frozen=True)
