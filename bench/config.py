@@ -34,6 +34,7 @@ from bench.identity import digest
 
 # After a prefill, caches are cold and memory is new: so many steps were seen to take up to six times as long.
 SETTLING_STEPS = 3
+FAR_EVERY = 3  # passes over the windows of a line, one looks at those where no point starts
 MAX_BATCH = "max"
 
 

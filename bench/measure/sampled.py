@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from time import perf_counter
 
-from bench.config import AUTO, RunConfig
+from bench.config import AUTO, FAR_EVERY, RunConfig
 from bench.frameworks.base import Framework
 from bench.host.disturbance import Disturbance
 from bench.measure.point import Clock, Measurement, OnRepeat, Repeats, prepared
@@ -87,8 +87,8 @@ def _passes(points: Sequence[RunConfig], largest: RunConfig, look: _Look) -> tup
     passes = [Pass((*ends, *(again[tokens] for tokens in bent)))]
     while not _enough(passes, largest, look.spent_s):
         number = len(passes)
-        # Where no point starts, only every third pass looks: such a window gives many steps at the price of a long prefill.
-        places = sorted({*starts, *(end + bent if number % 3 == 0 else [])}, reverse=number % 2 == 1)
+        # Where no point starts, not every pass looks: such a window gives many steps at the price of a long prefill.
+        places = sorted({*starts, *(end + bent if number % FAR_EVERY == 0 else [])}, reverse=number % 2 == 1)
         passes.append(Pass(tuple(look(tokens, number + 1) for tokens in places)))
     return tuple(passes)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 
-from bench.config import Order, Rerun, RunConfig
+from bench.config import FAR_EVERY, Order, Rerun, RunConfig
 from bench.groups import once
 from bench.results import Row, Status
 from bench.roofline import ModelShape, memory_bytes, seconds_at, shape_of
@@ -142,7 +142,8 @@ def estimated_line_s(line: Sequence[RunConfig]) -> float:
     def cost_s(tokens: int) -> float:
         return estimated_s(replace(largest, input_tokens=tokens, output_tokens=window))
 
-    far_s = 0.0 if largest.cache_is_whole else cost_s(largest.total_tokens - window) / 2
+    far = -(-largest.expected_runs // FAR_EVERY) / largest.expected_runs  # of the repeats
+    far_s = 0.0 if largest.cache_is_whole else far * cost_s(largest.total_tokens - window)
     return sum(map(cost_s, {run.input_tokens for run in line})) + far_s
 
 
